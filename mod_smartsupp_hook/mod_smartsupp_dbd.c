@@ -1,0 +1,356 @@
+#include "mod_smartsupp_dbd.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include <apr_global_mutex.h>
+#include <apr_optional.h>
+#include <apr_strings.h>
+#include <ap_mpm.h>
+#include <http_config.h>
+#include <mod_dbd.h>
+#include <util_mutex.h>
+
+#include "mod_smartsupp_config.h"
+#include "mod_smartsupp_hook.h"
+
+APLOG_USE_MODULE(smartsupp_hook);
+
+/* For the Mutex directive. */
+#define MUTEX_TYPE "smartsupp-sqlite"
+
+/* How long the end of a child waits for its writers, all of them together.
+ * httpd kills a child 9 s after it asked it to go. */
+#define STOP_BOUND apr_time_from_sec(4)
+
+/* mod_dbd gives no connection once for each stale one that it drops from its
+ * pool. That is fast; a slow failure is a database that is down. */
+#define OPEN_TRIES 4
+#define OPEN_FAST apr_time_from_msec(50)
+
+/* Primary result codes of SQLite (sqlite.org/rescode.html). */
+#define SQLITE_BUSY 5
+#define SQLITE_FULL 13
+
+/* One database and table prefix. Made in the parent; what a child adds is its
+ * own. */
+typedef struct smartsupp_database_t {
+    server_rec *server; /* whose mod_dbd pool is used */
+    const char *driver; /* NULL: not told by the configuration tree */
+    const char *params;
+    const char *prefix;
+    smartsupp_schema_mode_e schema;
+    apr_global_mutex_t *turn; /* sqlite3 only */
+    const char *turn_file;
+
+    smartsupp_commit_t *commit;
+    ap_dbd_t *lent; /* to the writer */
+} smartsupp_database_t;
+
+/* All set at start, read-only afterwards. */
+static apr_array_header_t *databases; /* of smartsupp_database_t * */
+static APR_OPTIONAL_FN_TYPE(ap_dbd_open) * dbd_open;
+static APR_OPTIONAL_FN_TYPE(ap_dbd_close) * dbd_close;
+
+int smartsupp_dbd_pre_config(apr_pool_t *pconf, apr_pool_t *plog,
+                             apr_pool_t *ptemp)
+{
+    (void)plog;
+    (void)ptemp;
+    return ap_mutex_register(pconf, MUTEX_TYPE, NULL, APR_LOCK_DEFAULT, 0) ==
+                   APR_SUCCESS
+               ? OK
+               : HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static int same(const char *a, const char *b)
+{
+    return a && b ? !strcmp(a, b) : a == b;
+}
+
+static int is_sqlite(const smartsupp_database_t *database)
+{
+    return database->driver && !strcasecmp(database->driver, "sqlite3");
+}
+
+/* A database that an earlier server has named already, or NULL. */
+static smartsupp_database_t *find(const smartsupp_database_t *wanted)
+{
+    int i;
+
+    for (i = 0; wanted->driver && i < databases->nelts; i++) {
+        smartsupp_database_t *known =
+            APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
+
+        if (same(known->driver, wanted->driver) &&
+            same(known->params, wanted->params) &&
+            same(known->prefix, wanted->prefix) &&
+            known->schema == wanted->schema) {
+            return known;
+        }
+    }
+    return NULL;
+}
+
+/* The mutex of the SQLite file: that of a database on the same file, or a new
+ * one. */
+static apr_status_t make_turn(smartsupp_database_t *database, apr_pool_t *pconf)
+{
+    int i;
+
+    for (i = 0; i < databases->nelts; i++) {
+        smartsupp_database_t *known =
+            APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
+
+        if (known->turn && same(known->params, database->params)) {
+            database->turn = known->turn;
+            database->turn_file = known->turn_file;
+            return APR_SUCCESS;
+        }
+    }
+    return ap_global_mutex_create(&database->turn, &database->turn_file,
+                                  MUTEX_TYPE, apr_itoa(pconf, databases->nelts),
+                                  database->server, pconf, 0);
+}
+
+int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *main_server)
+{
+    apr_array_header_t *sites = smartsupp_config_sites(main_server, ptemp);
+    int i;
+
+    (void)plog;
+    databases =
+        apr_array_make(pconf, sites->nelts, sizeof(smartsupp_database_t *));
+    dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
+    dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
+    for (i = 0; i < sites->nelts; i++) {
+        smartsupp_site_t *site = &APR_ARRAY_IDX(sites, i, smartsupp_site_t);
+        smartsupp_database_t wanted = {
+            .server = site->server,
+            .driver = site->driver,
+            .params = site->params,
+            .prefix = smartsupp_config_table_prefix(site->server),
+            .schema = smartsupp_config_schema(site->server),
+        };
+        smartsupp_database_t *database = find(&wanted);
+
+        if (!database) {
+            database = apr_pmemdup(pconf, &wanted, sizeof(wanted));
+            database->driver = apr_pstrdup(pconf, wanted.driver);
+            database->params = apr_pstrdup(pconf, wanted.params);
+            if (is_sqlite(database) &&
+                make_turn(database, pconf) != APR_SUCCESS) {
+                return HTTP_INTERNAL_SERVER_ERROR; /* httpd has said why */
+            }
+            APR_ARRAY_PUSH(databases, smartsupp_database_t *) = database;
+        }
+        smartsupp_config_set_database(site->server, database);
+    }
+    return OK;
+}
+
+static ap_dbd_t *open_connection(smartsupp_database_t *database,
+                                 apr_pool_t *pool)
+{
+    int tries = is_sqlite(database) ? 1 : OPEN_TRIES;
+    ap_dbd_t *lent = NULL;
+
+    while (dbd_open && !lent && tries-- > 0) {
+        apr_time_t start = apr_time_now();
+
+        lent = dbd_open(pool, database->server);
+        if (apr_time_now() - start > OPEN_FAST) {
+            break;
+        }
+    }
+    return lent;
+}
+
+static void give_back(smartsupp_sql_t *sql, void *baton)
+{
+    smartsupp_database_t *database = baton;
+
+    (void)sql;
+    dbd_close(database->server, database->lent);
+    database->lent = NULL;
+    if (database->turn) {
+        apr_global_mutex_unlock(database->turn);
+    }
+}
+
+static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
+                           void *baton, apr_pool_t *pool)
+{
+    smartsupp_database_t *database = baton;
+    smartsupp_sql_loan_t loan;
+    apr_status_t rv;
+
+    if (database->turn) {
+        apr_global_mutex_lock(database->turn);
+    }
+    database->lent = open_connection(database, pool);
+    if (!database->lent) {
+        if (database->turn) {
+            apr_global_mutex_unlock(database->turn);
+        }
+        error->code = 0;
+        apr_cpystrn(error->text,
+                    database->driver ? "mod_dbd has no connection"
+                                     : "no DBDriver is set for this server",
+                    sizeof(error->text));
+        return APR_EGENERAL;
+    }
+    loan.driver = database->lent->driver;
+    loan.handle = database->lent->handle;
+    loan.pool = database->lent->pool;
+    loan.prepared = database->lent->prepared;
+    rv = smartsupp_sql_lend(sql, error, &loan, database->prefix, pool);
+    if (rv != APR_SUCCESS) {
+        give_back(NULL, database);
+    }
+    return rv;
+}
+
+/* What an administrator can do about a SQLite file, asked of the file system
+ * by the user that has to write it. */
+static const char *sqlite_remedy(const smartsupp_database_t *database,
+                                 const smartsupp_sql_error_t *error,
+                                 apr_pool_t *pool)
+{
+    const char *folder = ap_make_dirstr_parent(pool, database->params);
+
+    if (access(folder, F_OK) != 0) {
+        return "its folder is missing: create it, owned by the user that "
+               "httpd runs as";
+    }
+    if (access(folder, W_OK | X_OK) != 0) {
+        return "its folder is not writable, and SQLite keeps two more files "
+               "there: give the folder to the user that httpd runs as";
+    }
+    if (access(database->params, F_OK) == 0 &&
+        access(database->params, R_OK | W_OK) != 0) {
+        return "the file is not writable: give it to the user that httpd "
+               "runs as";
+    }
+    switch (error->code & 0xff) {
+    case SQLITE_BUSY:
+        return "another process holds its write lock: end it";
+    case SQLITE_FULL:
+        return "its disk is full: make room";
+    default:
+        return "see the README under this tag";
+    }
+}
+
+static void report(const smartsupp_sql_error_t *error, void *baton)
+{
+    const smartsupp_database_t *database = baton;
+    apr_pool_t *pool;
+
+    if (!error) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, database->server,
+                     "SMARTSUPP0302: the database takes deliveries again");
+        return;
+    }
+    apr_pool_create(&pool, NULL);
+    apr_pool_tag(pool, "smartsupp_dbd_report");
+    ap_log_error(APLOG_MARK, APLOG_ERR, 0, database->server,
+                 "SMARTSUPP0301: the database (%s %s, tables %s*) takes no "
+                 "deliveries, they are answered 503: %s (code %d); %s",
+                 database->driver ? database->driver : "unknown",
+                 is_sqlite(database) ? database->params : "", database->prefix,
+                 error->text, error->code,
+                 error->error_class != SMARTSUPP_SQL_TRANSIENT
+                     ? "see SmartsuppSchema"
+                 : is_sqlite(database) ? sqlite_remedy(database, error, pool)
+                                       : "see the README under this tag");
+    apr_pool_destroy(pool);
+}
+
+/* The most requests that one database may hold: never all threads of a child,
+ * so that the rest of the server goes on (design.md, promise 4). */
+static int capacity(void)
+{
+    int threads = 1;
+
+    ap_mpm_query(AP_MPMQ_MAX_THREADS, &threads);
+    return threads <= 1 ? 1 : threads - (threads + 3) / 4;
+}
+
+static apr_status_t stop_writers(void *unused)
+{
+    apr_time_t deadline = apr_time_now() + STOP_BOUND;
+    int i;
+
+    (void)unused;
+    for (i = 0; i < databases->nelts; i++) {
+        smartsupp_database_t *database =
+            APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
+        apr_interval_time_t left = deadline - apr_time_now();
+
+        if (database->commit &&
+            smartsupp_commit_stop(database->commit, left) != APR_SUCCESS) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, database->server,
+                         "SMARTSUPP0304: the database did not answer in time, "
+                         "its writer is left behind: what it had not answered "
+                         "may or may not be stored");
+        }
+        database->commit = NULL;
+    }
+    return APR_SUCCESS;
+}
+
+/* Whether a database before that one has taken its turn into use already. */
+static int turn_is_known(int index)
+{
+    const apr_global_mutex_t *turn =
+        APR_ARRAY_IDX(databases, index, smartsupp_database_t *)->turn;
+
+    while (--index >= 0) {
+        if (APR_ARRAY_IDX(databases, index, smartsupp_database_t *)->turn ==
+            turn) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
+{
+    int i;
+
+    (void)main_server;
+    for (i = 0; i < databases->nelts; i++) {
+        smartsupp_database_t *database =
+            APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
+        smartsupp_commit_config_t config = {
+            .lender = {borrow, give_back, report, database},
+            .schema = database->schema,
+            .capacity = capacity(),
+        };
+        apr_status_t rv = APR_SUCCESS;
+
+        if (database->turn && !turn_is_known(i)) {
+            rv = apr_global_mutex_child_init(&database->turn,
+                                             database->turn_file, pchild);
+        }
+        if (rv == APR_SUCCESS) {
+            rv = smartsupp_commit_create(&database->commit, &config);
+        }
+        if (rv != APR_SUCCESS) {
+            database->commit = NULL;
+            ap_log_error(APLOG_MARK, APLOG_CRIT, rv, database->server,
+                         "SMARTSUPP0303: this child cannot store deliveries "
+                         "and answers 503");
+        }
+    }
+    apr_pool_pre_cleanup_register(pchild, NULL, stop_writers);
+}
+
+smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server)
+{
+    const smartsupp_database_t *database = smartsupp_config_database(server);
+
+    return database ? database->commit : NULL;
+}

@@ -1,0 +1,35 @@
+/*
+ * The only user of mod_dbd. For each database and table prefix that the
+ * configuration names it keeps one commit room per child, and lends that
+ * room's writer a connection for as long as a batch takes.
+ *
+ * SQLite lets one connection write at a time, and apr_dbd answers the others
+ * with sleeps of 100 ms; so the writers of all children take turns at a global
+ * mutex per SQLite file instead (reference/apr_dbd.md, section 3).
+ */
+#ifndef MOD_SMARTSUPP_DBD_H
+#define MOD_SMARTSUPP_DBD_H
+
+#include <httpd.h>
+
+#include "smartsupp_commit.h"
+
+/** httpd's pre_config: make the mutex known to the Mutex directive. */
+int smartsupp_dbd_pre_config(apr_pool_t *pconf, apr_pool_t *plog,
+                             apr_pool_t *ptemp);
+
+/** httpd's post_config: one database for each that the servers name. */
+int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                              apr_pool_t *ptemp, server_rec *main_server);
+
+/**
+ * httpd's child_init, after mod_dbd's: make the commit rooms. No connection is
+ * opened and no thread started before the first delivery. When pchild goes,
+ * the writers finish what they have, for a few seconds at most.
+ */
+void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server);
+
+/** The commit room for the server's deliveries; NULL where none was made. */
+smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
+
+#endif

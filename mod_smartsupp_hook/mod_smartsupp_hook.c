@@ -1,0 +1,56 @@
+/*
+ * mod_smartsupp_hook: keeps what Smartsupp's POST hook delivers in the SQL
+ * database that mod_dbd is configured for. This file holds the module record
+ * and the order of its hooks, and no logic.
+ */
+#include "mod_smartsupp_hook.h"
+
+#include "mod_smartsupp_config.h"
+#include "mod_smartsupp_dbd.h"
+#include "mod_smartsupp_receive.h"
+
+static void register_hooks(apr_pool_t *pool);
+
+/* clang-format off */
+AP_DECLARE_MODULE(smartsupp_hook) = {
+    STANDARD20_MODULE_STUFF,
+    smartsupp_config_create_dir,
+    smartsupp_config_merge_dir,
+    smartsupp_config_create_server,
+    smartsupp_config_merge_server,
+    smartsupp_config_commands,
+    register_hooks,
+#ifdef AP_MODULE_FLAG_NONE /* since httpd 2.4.34 */
+    AP_MODULE_FLAG_NONE,
+#endif
+};
+/* clang-format on */
+
+static void child_init(apr_pool_t *pchild, server_rec *main_server)
+{
+    smartsupp_receive_child_init(pchild, main_server);
+    smartsupp_dbd_child_init(pchild, main_server);
+}
+
+static void register_hooks(apr_pool_t *pool)
+{
+    static const char *const after_dbd[] = {"mod_dbd.c", NULL};
+
+    (void)pool;
+
+    /* before the configuration is read: Mutex must know our type */
+    ap_hook_pre_config(smartsupp_dbd_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* once it is read, also under configtest: what can never work stops it */
+    ap_hook_check_config(smartsupp_config_check, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* in the parent, still root: mutexes; no connection is opened here */
+    ap_hook_post_config(smartsupp_dbd_post_config, after_dbd, NULL,
+                        APR_HOOK_MIDDLE);
+
+    /* in each child: after mod_dbd has made its pools */
+    ap_hook_child_init(child_init, after_dbd, NULL, APR_HOOK_MIDDLE);
+
+    /* each request to a URL whose handler we are */
+    ap_hook_handler(smartsupp_receive_handler, NULL, NULL, APR_HOOK_MIDDLE);
+}

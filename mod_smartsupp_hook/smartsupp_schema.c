@@ -1,0 +1,125 @@
+#include "smartsupp_schema.h"
+
+#include <stdlib.h>
+
+#include <apr_strings.h>
+#include <apr_time.h>
+
+#include "smartsupp_sql_text.h"
+
+/* Put the place before the database's own words, and keep what they mean. */
+static apr_status_t failed_at(smartsupp_sql_t *sql, const char *place,
+                              apr_pool_t *pool)
+{
+    const smartsupp_sql_error_t *error = smartsupp_sql_error(sql);
+
+    return smartsupp_sql_fail(sql, error->error_class, "%s: %s", place,
+                              apr_pstrdup(pool, error->text));
+}
+
+static int newest_migration(void)
+{
+    int version = 0;
+
+    while (smartsupp_sql_migrations[version]) {
+        version++;
+    }
+    return version;
+}
+
+/* The version that the database is at; 0 where nothing was ever applied. */
+static apr_status_t applied_version(int *version, smartsupp_sql_t *sql,
+                                    apr_pool_t *pool)
+{
+    const char *value = NULL;
+    apr_status_t rv = smartsupp_sql_select(
+        &value, 1, sql, SMARTSUPP_SQL_SELECT_SCHEMA_VERSION, NULL, pool);
+
+    *version = value ? atoi(value) : 0;
+    return rv;
+}
+
+static apr_status_t migrate(smartsupp_sql_t *sql, int version, apr_pool_t *pool)
+{
+    const char *values[] = {apr_itoa(pool, version),
+                            apr_psprintf(pool, "%" APR_TIME_T_FMT,
+                                         apr_time_as_msec(apr_time_now()))};
+    apr_status_t rv =
+        smartsupp_sql_query(sql, smartsupp_sql_migrations[version - 1], pool);
+
+    if (rv == APR_SUCCESS) {
+        /* on SQLite a change of the schema ends every prepared statement */
+        smartsupp_sql_forget(sql);
+        rv = smartsupp_sql_execute(
+            NULL, sql, SMARTSUPP_SQL_INSERT_SCHEMA_VERSION, values, pool);
+    }
+    return rv == APR_SUCCESS
+               ? rv
+               : failed_at(sql, apr_psprintf(pool, "migration %d", version),
+                           pool);
+}
+
+static apr_status_t create(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    int version;
+    int newest = newest_migration();
+    apr_status_t rv = applied_version(&version, sql, pool);
+
+    if (rv != APR_SUCCESS) {
+        /* a user without the right to create tables never comes here once
+         * they exist */
+        rv = smartsupp_sql_query(sql, smartsupp_sql_schema_version_table, pool);
+        if (rv == APR_SUCCESS) {
+            rv = applied_version(&version, sql, pool);
+        }
+        if (rv != APR_SUCCESS) {
+            return failed_at(sql, "table schema_version", pool);
+        }
+    }
+    if (version > newest) {
+        return smartsupp_sql_fail(
+            sql, SMARTSUPP_SQL_TRANSIENT,
+            "the database is at schema version %d, this module knows "
+            "versions up to %d: install a newer module",
+            version, newest);
+    }
+    while (version < newest) {
+        rv = migrate(sql, ++version, pool);
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* Ask each table for all of its columns and no row. */
+static apr_status_t check(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    const smartsupp_sql_table_t *table;
+
+    for (table = smartsupp_sql_tables; table->name; table++) {
+        const char *text =
+            apr_pstrcat(pool, "SELECT ", table->columns, " FROM {prefix}",
+                        table->name, " WHERE 1 = 0", NULL);
+
+        if (smartsupp_sql_probe(sql, text, pool) != APR_SUCCESS) {
+            return failed_at(
+                sql, apr_pstrcat(pool, "table ", table->name, NULL), pool);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t smartsupp_schema_ensure(smartsupp_sql_t *sql,
+                                     smartsupp_schema_mode_e mode,
+                                     apr_pool_t *pool)
+{
+    if (mode == SMARTSUPP_SCHEMA_CREATE) {
+        apr_status_t rv = create(sql, pool);
+
+        if (rv != APR_SUCCESS) {
+            return rv;
+        }
+    }
+    return check(sql, pool);
+}

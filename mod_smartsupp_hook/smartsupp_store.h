@@ -1,0 +1,46 @@
+/*
+ * Deliveries to rows, inside a transaction that the caller has begun.
+ *
+ * A conversation that is not known is inserted. One that is known is locked
+ * and compared (smartsupp_version_compare): a newer version replaces the row
+ * and all of its children, an older one changes nothing. There is no check
+ * before the insert that another server could slip past: the insert itself
+ * tells whether the key was there.
+ *
+ * Children of all deliveries go in together, one many-row statement a table
+ * where the row counts allow.
+ */
+#ifndef SMARTSUPP_STORE_H
+#define SMARTSUPP_STORE_H
+
+#include <apr_errno.h>
+#include <apr_pools.h>
+
+#include "smartsupp_conversation.h"
+#include "smartsupp_sql.h"
+
+typedef enum smartsupp_store_result_e {
+    SMARTSUPP_STORE_STORED,    /* it was new */
+    SMARTSUPP_STORE_UPDATED,   /* it replaced an older version */
+    SMARTSUPP_STORE_DUPLICATE, /* the same bytes are stored already */
+    SMARTSUPP_STORE_STALE      /* a newer version is stored */
+} smartsupp_store_result_e;
+
+/**
+ * Store decoded deliveries. Several of them may be versions of one
+ * conversation: the newest is stored, the others are answered as if they had
+ * come after it.
+ *
+ * @param results takes one result a delivery, valid once the caller has
+ *        committed
+ * @param pool for what is needed only during the call; memory grows with the
+ *        number of messages, paths and variables
+ * @return APR_SUCCESS, or APR_EGENERAL with smartsupp_sql_error filled: the
+ *         transaction must then be rolled back
+ */
+apr_status_t smartsupp_store(smartsupp_store_result_e *results,
+                             smartsupp_sql_t *sql,
+                             smartsupp_delivery_t *const *deliveries, int count,
+                             apr_pool_t *pool);
+
+#endif
