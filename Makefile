@@ -1,14 +1,16 @@
-# mod_smartsupp_hook: README.md says what each target does for its user.
+# mod_smartsupp_hook. README.md says what each target does for its user.
 
 BUILD = build
 APXS = $(shell command -v apxs || command -v apxs2)
 PROVE_FLAGS = -j2
+DESTDIR =
 
-# Debian and Ubuntu names; README.md has those of other distributions.
+# Debian's and Ubuntu's names; README.md has those of other distributions.
+# None of them starts a service or opens a port.
 BUILD_PACKAGES = gcc libc6-dev perl apache2-bin apache2-dev libcjson-dev \
     libssl-dev libaprutil1-dbd-sqlite3
 RUN_PACKAGES = curl sqlite3
-TEST_PACKAGES = curl libdbi-perl libdbd-sqlite3-perl
+TEST_PACKAGES = $(RUN_PACKAGES) libdbi-perl libdbd-sqlite3-perl
 SLOW_PACKAGES = valgrind
 CODE_PACKAGES = clang-format clang-tidy
 
@@ -19,34 +21,36 @@ endif
 
 SOURCES = $(wildcard mod_smartsupp_hook/*.c)
 HEADERS = $(wildcard mod_smartsupp_hook/*.h)
-# The two storeys: mod_smartsupp_* know httpd, smartsupp_* only APR.
-LOWER = $(filter mod_smartsupp_hook/smartsupp_%,$(SOURCES))
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
-LOWER_OBJECTS = $(LOWER:%.c=$(BUILD)/%.o)
+# The lower storey, smartsupp_*, knows APR and not httpd.
+LOWER_OBJECTS = $(filter $(BUILD)/mod_smartsupp_hook/smartsupp_%,$(OBJECTS))
+UPPER_OBJECTS = $(filter-out $(LOWER_OBJECTS),$(OBJECTS))
 MODULE = $(BUILD)/mod_smartsupp_hook.la
-MODULE_SO = $(BUILD)/.libs/mod_smartsupp_hook.so
 UNITS = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
 LIBRARIES = -lcjson -lcrypto
 
 all: $(MODULE)
 
-# What apxs and APR say of this machine. Make restarts once it is written, so
-# that a missing compiler or apxs is installed before anything is built.
+# What apxs and APR say of this machine. make restarts once it is written, so
+# that a missing compiler or apxs is there before anything is built.
 ifneq ($(filter-out deps clean stop format,$(or $(MAKECMDGOALS),all)),)
 include $(BUILD)/config.mk
 endif
 
 $(BUILD)/config.mk: Makefile
 	@mkdir -p $(@D)
-	$(call install_missing,$(BUILD_PACKAGES))
-	@apxs=$(APXS); { \
-	    echo "APR_FLAGS = $$($$($$apxs -q APR_CONFIG) --cppflags --includes)" \
-	        "$$($$($$apxs -q APU_CONFIG) --includes)"; \
-	    echo "APR_LIBRARIES = $$($$($$apxs -q APU_CONFIG) --link-ld)" \
-	        "$$($$($$apxs -q APR_CONFIG) --link-ld)"; \
+	$(call need,$(BUILD_PACKAGES))
+	@apxs=$(APXS); \
+	[ -n "$$apxs" ] || { echo "apxs is missing: see README.md" >&2; exit 1; }; \
+	apr=$$($$apxs -q APR_CONFIG); apu=$$($$apxs -q APU_CONFIG); { \
+	    echo "APR_FLAGS = $$($$apr --cppflags --includes)" \
+	        "$$($$apu --includes)"; \
+	    echo "APR_LIBRARIES = $$($$apu --link-ld) $$($$apr --link-ld)"; \
 	    echo "HTTPD_CC = $$($$apxs -q CC)"; \
 	    echo "HTTPD_CFLAGS = $$($$apxs -q CFLAGS)"; \
 	    echo "HTTPD_INCLUDE = $$($$apxs -q INCLUDEDIR)"; \
+	    echo "HTTPD_LIBEXECDIR = $$($$apxs -q LIBEXECDIR)"; \
+	    echo "HTTPD_SYSCONFDIR = $$($$apxs -q SYSCONFDIR)"; \
 	} >$@.tmp
 	@mv $@.tmp $@
 
@@ -56,40 +60,131 @@ endif
 COMPILE = $(HTTPD_CC) -std=c99 -fPIC $(HTTPD_CFLAGS) $(WARNINGS) \
     $(SANITIZE) $(APR_FLAGS) $(CFLAGS)
 
-$(LOWER_OBJECTS): $(BUILD)/%.o: %.c $(HEADERS) $(BUILD)/config.mk
+$(UPPER_OBJECTS): STOREY = -isystem $(HTTPD_INCLUDE)
+$(OBJECTS): $(BUILD)/%.o: %.c $(HEADERS) $(BUILD)/config.mk
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
-
-$(BUILD)/mod_smartsupp_hook/mod_%.o: mod_smartsupp_hook/mod_%.c $(HEADERS) \
-    $(BUILD)/config.mk
-	@mkdir -p $(@D)
-	$(COMPILE) -isystem $(HTTPD_INCLUDE) -c -o $@ $<
+	@echo "  compile $<"
+	@$(COMPILE) $(STOREY) -c -o $@ $<
 
 # APR loads modules RTLD_GLOBAL: only the module record may be seen.
 $(MODULE): $(OBJECTS)
-	$(APXS) -c -o $@ -Wl,-export-symbols-regex \
-	    -Wl,'^smartsupp_hook_module$$' $(OBJECTS) $(LIBRARIES)
+	@echo "  link $@"
+	@$(APXS) -c -o $@ -Wl,-export-symbols-regex \
+	    -Wl,'^smartsupp_hook_module$$' $(OBJECTS) $(LIBRARIES) \
+	    >$(BUILD)/link.log 2>&1 || { cat $(BUILD)/link.log >&2; exit 1; }
 
-$(BUILD)/unit/%: t/unit/%.c t/unit/tap.h $(LOWER_OBJECTS)
+$(BUILD)/unit/%: t/unit/%.c $(wildcard t/unit/*.h) $(LOWER_OBJECTS)
 	@mkdir -p $(@D)
-	$(COMPILE) -Imod_smartsupp_hook -o $@ $< $(LOWER_OBJECTS) \
+	@echo "  compile $<"
+	@$(COMPILE) -Imod_smartsupp_hook -o $@ $< $(LOWER_OBJECTS) \
 	    $(LIBRARIES) $(APR_LIBRARIES) -lpthread
 
 units: $(UNITS)
 
+# Each header by itself, in its storey.
+headers: $(BUILD)/config.mk
+	@for header in $(HEADERS); do \
+	    case $$header in \
+	    */mod_*) storey="-isystem $(HTTPD_INCLUDE)" ;; \
+	    *) storey= ;; \
+	    esac; \
+	    $(COMPILE) $$storey -x c -fsyntax-only $$header || exit 1; \
+	done
+
+# The server's user, who writes the SQLite file.
+HTTPD_USER = $(shell for user in www-data apache httpd daemon; do \
+    id -u $$user >/dev/null 2>&1 && echo $$user && break; done)
+CONF_DIR = $(DESTDIR)$(HTTPD_SYSCONFDIR)
+DATA_DIR = $(DESTDIR)/var/lib/smartsupp_hook
+FILL = sed 's|@LIBEXECDIR@|$(HTTPD_LIBEXECDIR)|'
+# A file that an administrator may have edited stays.
+install_once = [ -e $(2) ] && echo "kept $(2)" || \
+    { $(FILL) $(1) >$(2) && chmod 644 $(2) && echo "installed $(2)"; }
+
+install: $(MODULE)
+	@mkdir -p $(DESTDIR)$(HTTPD_LIBEXECDIR)
+	@$(APXS) -S LIBEXECDIR=$(DESTDIR)$(HTTPD_LIBEXECDIR) -i \
+	    -n smartsupp_hook $(MODULE) >$(BUILD)/install.log 2>&1 || \
+	    { cat $(BUILD)/install.log >&2; exit 1; }
+	@echo "installed $(DESTDIR)$(HTTPD_LIBEXECDIR)/mod_smartsupp_hook.so"
+	@if [ -d $(HTTPD_SYSCONFDIR)/mods-available ] || [ -e /etc/debian_version ]; \
+	then \
+	    mkdir -p $(CONF_DIR)/mods-available; \
+	    $(FILL) conf/smartsupp_hook.load \
+	        >$(CONF_DIR)/mods-available/smartsupp_hook.load; \
+	    echo "installed $(CONF_DIR)/mods-available/smartsupp_hook.load"; \
+	    $(call install_once,conf/smartsupp_hook.conf,$(CONF_DIR)/mods-available/smartsupp_hook.conf); \
+	else \
+	    mkdir -p $(CONF_DIR)/extra; \
+	    $(call install_once,conf/httpd-smartsupp-hook.conf,$(CONF_DIR)/extra/httpd-smartsupp-hook.conf); \
+	fi
+	@[ -d $(DATA_DIR) ] || { install -d -m 0750 $(DATA_DIR) && \
+	    { [ "$$(id -u)" != 0 ] || [ -z "$(HTTPD_USER)" ] || \
+	        chown $(HTTPD_USER) $(DATA_DIR); } && \
+	    echo "made $(DATA_DIR) for $(HTTPD_USER)"; }
+
+deps:
+	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(SLOW_PACKAGES))
+
+run: $(MODULE)
+	$(call need,$(RUN_PACKAGES))
+	@t/run
+
+stop:
+	@[ ! -x t/run ] || t/run stop
+
+# SLOW=1 adds the family 9.
+test: $(MODULE) $(UNITS)
+	$(call need,$(TEST_PACKAGES) $(if $(SLOW),$(SLOW_PACKAGES)))
+	@SMARTSUPP_BUILD=$(BUILD) prove $(PROVE_FLAGS) \
+	    $(sort $(wildcard t/[0-8]*.t) $(if $(SLOW),$(wildcard t/9*.t)))
+
+test-slow:
+	@$(MAKE) --no-print-directory test SLOW=1
+
+# The unit tests, with what watches them.
+unit-tests: $(UNITS)
+	@SMARTSUPP_BUILD=$(BUILD) prove $(PROVE_FLAGS) $(wildcard t/0[1-9]*.t)
+
+asan:
+	@UBSAN_OPTIONS=print_stacktrace=1 $(MAKE) --no-print-directory \
+	    BUILD=build/asan SANITIZE="-O1 -fno-omit-frame-pointer \
+	    -fsanitize=address,undefined -fno-sanitize-recover=all" unit-tests
+
+tsan:
+	@$(MAKE) --no-print-directory BUILD=build/tsan \
+	    SANITIZE="-O1 -fsanitize=thread" unit-tests
+
+valgrind:
+	$(call need,$(SLOW_PACKAGES))
+	@SMARTSUPP_WRAPPER="valgrind -q --error-exitcode=99 --leak-check=full" \
+	    $(MAKE) --no-print-directory unit-tests
+
+format:
+	$(call need,$(CODE_PACKAGES))
+	clang-format -i $(SOURCES) $(HEADERS) $(wildcard t/unit/*.[ch])
+
+tidy: $(BUILD)/config.mk headers
+	$(call need,$(CODE_PACKAGES))
+	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS) \
+	    $(wildcard t/unit/*.[ch])
+	@clang-tidy --quiet $(SOURCES) -- -std=c99 $(APR_FLAGS) \
+	    -isystem $(HTTPD_INCLUDE)
+
 clean:
 	rm -rf $(BUILD)
 
-# The packages of $(1) that this machine lacks. Installs no service.
-define install_missing
+# need: install those of the packages in $(1) that this machine lacks.
+define need
 @command -v dpkg-query >/dev/null || exit 0; missing=; for p in $(1); do \
     dpkg-query -W -f='$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' \
         || missing="$$missing $$p"; done; \
-[ -z "$$missing" ] || { echo "installing$$missing"; \
+[ -z "$$missing" ] || { echo "  install$$missing"; \
     as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
     $$as_root apt-get update -q >/dev/null && \
     $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
         --no-install-recommends $$missing >/dev/null; }
 endef
 
-.PHONY: all units clean
+.PHONY: all units headers install deps run stop test test-slow unit-tests \
+    asan tsan valgrind format tidy clean

@@ -1,6 +1,5 @@
 #include "smartsupp_store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
@@ -374,22 +373,26 @@ static int newest(smartsupp_delivery_t *const *deliveries, int count, int of)
     return best;
 }
 
-/* Answers for those that were not stored because a newer version of the same
- * conversation was in the batch. */
-static void answer_followers(smartsupp_store_result_e *results,
-                             smartsupp_delivery_t *const *deliveries,
-                             const int *leaders, int count)
+/* What delivery i becomes. One whose conversation has a newer version in the
+ * batch is not stored at all. */
+static apr_status_t store_one(smartsupp_store_result_e *result, batch_t *batch,
+                              smartsupp_delivery_t *const *deliveries,
+                              int count, int i)
 {
-    int i;
+    int leader;
 
-    for (i = 0; i < count; i++) {
-        if (leaders[i] != i) {
-            results[i] = strcmp(deliveries[i]->body_sha256,
-                                deliveries[leaders[i]]->body_sha256)
-                             ? SMARTSUPP_STORE_STALE
-                             : SMARTSUPP_STORE_DUPLICATE;
-        }
+    if (deliveries[i]->event) {
+        return store_event(result, batch, deliveries[i]);
     }
+    leader = newest(deliveries, count, i);
+    if (leader == i) {
+        return store_conversation(result, batch, deliveries[i]);
+    }
+    *result =
+        strcmp(deliveries[i]->body_sha256, deliveries[leader]->body_sha256)
+            ? SMARTSUPP_STORE_STALE
+            : SMARTSUPP_STORE_DUPLICATE;
+    return APR_SUCCESS;
 }
 
 apr_status_t smartsupp_store(smartsupp_store_result_e *results,
@@ -398,7 +401,6 @@ apr_status_t smartsupp_store(smartsupp_store_result_e *results,
                              apr_pool_t *pool)
 {
     batch_t batch = {.sql = sql, .pool = pool};
-    int *leaders = apr_palloc(pool, (apr_size_t)count * sizeof(*leaders));
     apr_status_t rv = APR_SUCCESS;
     size_t table;
     int i;
@@ -407,17 +409,8 @@ apr_status_t smartsupp_store(smartsupp_store_result_e *results,
     batch.written =
         apr_palloc(pool, (apr_size_t)count * sizeof(*batch.written));
     for (i = 0; rv == APR_SUCCESS && i < count; i++) {
-        if (deliveries[i]->event) {
-            leaders[i] = i;
-            rv = store_event(&results[i], &batch, deliveries[i]);
-            continue;
-        }
-        leaders[i] = newest(deliveries, count, i);
-        if (leaders[i] == i) {
-            rv = store_conversation(&results[i], &batch, deliveries[i]);
-        }
+        rv = store_one(&results[i], &batch, deliveries, count, i);
     }
-    answer_followers(results, deliveries, leaders, count);
     for (table = 0; rv == APR_SUCCESS && table < 3; table++) {
         rv = insert_children(&batch, &children[table]);
     }

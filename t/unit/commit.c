@@ -1,0 +1,554 @@
+/*
+ * The commit room on a SQLite file of its own, lent by this program in place
+ * of mod_dbd: who gets which answer, and what is in the database afterwards.
+ * Also run under ThreadSanitizer (make tsan).
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <apr_general.h>
+#include <apr_strings.h>
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+#include <apr_thread_proc.h>
+
+#include "smartsupp_commit.h"
+#include "smartsupp_signature.h"
+#include "tap.h"
+
+#define NOW 1700000000000
+#define LONG apr_time_from_sec(60)
+#define SHORT apr_time_from_msec(20)
+
+/* The lender: one connection, a gate that the test opens and shuts, an outage
+ * that it can feign, and what was reported. */
+typedef struct lender_t {
+    smartsupp_sql_loan_t loan;
+    apr_thread_mutex_t *mutex;
+    apr_thread_cond_t *changed;
+    int shut;    /* borrow waits */
+    int waiting; /* borrow is waiting */
+    int outage;  /* borrow fails */
+    int borrowed;
+    int reports;
+    int recoveries;
+} lender_t;
+
+static apr_pool_t *pool;
+static apr_allocator_t *allocator;
+static lender_t lender;
+
+static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
+                           void *baton, apr_pool_t *scratch)
+{
+    int outage;
+
+    (void)baton;
+    apr_thread_mutex_lock(lender.mutex);
+    lender.waiting = 1;
+    apr_thread_cond_broadcast(lender.changed);
+    while (lender.shut) {
+        apr_thread_cond_wait(lender.changed, lender.mutex);
+    }
+    lender.waiting = 0;
+    lender.borrowed++;
+    outage = lender.outage;
+    apr_thread_mutex_unlock(lender.mutex);
+    if (outage) {
+        apr_cpystrn(error->text, "feigned", sizeof(error->text));
+        return APR_EGENERAL;
+    }
+    return smartsupp_sql_lend(sql, error, &lender.loan, "t_", scratch);
+}
+
+static void give_back(smartsupp_sql_t *sql, void *baton)
+{
+    (void)sql;
+    (void)baton;
+}
+
+static void report(const smartsupp_sql_error_t *error, void *baton)
+{
+    (void)baton;
+    apr_thread_mutex_lock(lender.mutex);
+    lender.reports += error != NULL;
+    lender.recoveries += error == NULL;
+    apr_thread_mutex_unlock(lender.mutex);
+}
+
+static void set_lender(int shut, int outage)
+{
+    apr_thread_mutex_lock(lender.mutex);
+    lender.shut = shut;
+    lender.outage = outage;
+    apr_thread_cond_broadcast(lender.changed);
+    apr_thread_mutex_unlock(lender.mutex);
+}
+
+static void await_borrower(void)
+{
+    apr_thread_mutex_lock(lender.mutex);
+    while (!lender.waiting) {
+        apr_thread_cond_wait(lender.changed, lender.mutex);
+    }
+    apr_thread_mutex_unlock(lender.mutex);
+}
+
+static smartsupp_commit_t *room(int capacity)
+{
+    smartsupp_commit_t *commit = NULL;
+    smartsupp_commit_config_t config = {
+        .lender = {borrow, give_back, report, NULL},
+        .schema = SMARTSUPP_SCHEMA_CREATE,
+        .capacity = capacity,
+    };
+
+    if (smartsupp_commit_create(&commit, &config) != APR_SUCCESS) {
+        abort();
+    }
+    return commit;
+}
+
+/* A version of a conversation: the end, the number of messages, the bytes. */
+static smartsupp_delivery_t *version(const char *channel, int end, int messages,
+                                     const char *salt)
+{
+    smartsupp_delivery_t *delivery;
+    smartsupp_problems_t *errors = smartsupp_problems_make(4, pool);
+    char text[4096];
+    size_t used;
+
+    if (smartsupp_delivery_create(&delivery, allocator) != APR_SUCCESS) {
+        abort();
+    }
+    used = (size_t)snprintf(text, sizeof(text),
+                            "{\"accountId\":1,\"beginAt\":%" APR_INT64_T_FMT
+                            ",\"endAt\":%d,\"channel\":{\"id\":\"%s\"},"
+                            "\"salt\":\"%s\",\"messages\":[",
+                            (apr_int64_t)NOW, end, channel, salt);
+    while (messages-- > 0) {
+        used += (size_t)snprintf(text + used, sizeof(text) - used,
+                                 "{\"type\":\"visitor\",\"content\":\"c%d\"}%s",
+                                 end, messages ? "," : "");
+    }
+    snprintf(text + used, sizeof(text) - used, "]}");
+    delivery->body = apr_pstrdup(delivery->pool, text);
+    delivery->body_length = strlen(text);
+    delivery->received_at = NOW;
+    smartsupp_signature_sha256(delivery->body_sha256, delivery->body,
+                               delivery->body_length);
+    if (smartsupp_conversation_decode(delivery, errors, 10000) != APR_SUCCESS) {
+        abort();
+    }
+    return delivery;
+}
+
+/* Submit, wait and let go. */
+static const char *deliver(smartsupp_commit_t *commit,
+                           smartsupp_delivery_t *delivery,
+                           apr_interval_time_t patience)
+{
+    static const char *const names[] = {"stored", "updated", "duplicate",
+                                        "stale"};
+    smartsupp_commit_entry_t *entry;
+    smartsupp_commit_outcome_t outcome;
+    const char *answer;
+    apr_status_t rv = smartsupp_commit_submit(&entry, commit, delivery);
+
+    if (rv == APR_SUCCESS) {
+        rv = smartsupp_commit_wait(&outcome, commit, entry,
+                                   apr_time_now() + patience);
+    }
+    answer = rv == APR_SUCCESS    ? names[outcome.result]
+             : rv == APR_TIMEUP   ? "timeout"
+             : rv == APR_EAGAIN   ? "full"
+             : rv == APR_EGENERAL ? "failed"
+                                  : "closed";
+    smartsupp_delivery_release(delivery);
+    return answer;
+}
+
+/* The first column of the first row, straight from the database; only while
+ * the writer has nothing to do. */
+static int number(const char *text)
+{
+    apr_dbd_results_t *results = NULL;
+    apr_dbd_row_t *row = NULL;
+    int value = -1;
+
+    if (apr_dbd_select(lender.loan.driver, pool, lender.loan.handle, &results,
+                       text, 0) == 0) {
+        while (apr_dbd_get_row(lender.loan.driver, pool, results, &row, -1) ==
+               0) {
+            value = atoi(apr_dbd_get_entry(lender.loan.driver, row, 0));
+        }
+    }
+    return value;
+}
+
+static void run_sql(const char *text)
+{
+    int affected;
+
+    if (apr_dbd_query(lender.loan.driver, lender.loan.handle, &affected,
+                      text) != 0) {
+        abort();
+    }
+}
+
+static void test_results(void)
+{
+    smartsupp_commit_t *commit = room(8);
+
+    tap_is(deliver(commit, version("a", 10, 2, ""), LONG), "stored", "new");
+    tap_is(deliver(commit, version("a", 10, 2, ""), LONG), "duplicate",
+           "the same bytes");
+    tap_is(deliver(commit, version("a", 11, 1, ""), LONG), "updated",
+           "a later end");
+    tap_is_int(number("SELECT count(*) FROM t_message WHERE channel_id='a'"), 1,
+               "its messages replaced the others");
+    tap_is(deliver(commit, version("a", 10, 3, ""), LONG), "stale",
+           "an earlier end, though more messages");
+    tap_is(deliver(commit, version("a", 11, 2, ""), LONG), "updated",
+           "the same end, more messages");
+    tap_is_int(
+        number("SELECT message_rows FROM t_conversation WHERE channel_id='a'"),
+        2, "the row is of the newest version");
+    tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS, "stopped");
+}
+
+typedef struct thread_job_t {
+    smartsupp_commit_t *commit;
+    smartsupp_delivery_t *delivery;
+    const char *answer;
+    apr_thread_t *thread;
+} thread_job_t;
+
+static void *APR_THREAD_FUNC thread_main(apr_thread_t *thread, void *data)
+{
+    thread_job_t *job = data;
+
+    (void)thread;
+    job->answer = deliver(job->commit, job->delivery, LONG);
+    return NULL;
+}
+
+/* The answers of many threads, counted. */
+static int answers(thread_job_t *jobs, int count, const char *answer)
+{
+    int found = 0;
+
+    while (count-- > 0) {
+        found += !strcmp(jobs[count].answer, answer);
+    }
+    return found;
+}
+
+static void start(thread_job_t *job)
+{
+    if (apr_thread_create(&job->thread, NULL, thread_main, job, pool) !=
+        APR_SUCCESS) {
+        abort();
+    }
+}
+
+static void join(thread_job_t *jobs, int count)
+{
+    apr_status_t rv;
+
+    while (count-- > 0) {
+        apr_thread_join(&rv, jobs[count].thread);
+    }
+}
+
+/* Submit one delivery to shut the writer in borrow, then let others queue
+ * behind it, so that they make one batch. */
+static void queue_behind_gate(smartsupp_commit_t *commit, thread_job_t *jobs,
+                              int count)
+{
+    int i;
+
+    set_lender(1, 0);
+    for (i = 0; i < count; i++) {
+        jobs[i].commit = commit;
+        start(&jobs[i]);
+        if (i == 0) {
+            await_borrower();
+        }
+    }
+    apr_sleep(apr_time_from_msec(100));
+}
+
+static void test_versions_in_one_batch(void)
+{
+    enum { VERSIONS = 20 };
+    smartsupp_commit_t *commit = room(64);
+    thread_job_t jobs[VERSIONS + 1];
+    int i;
+
+    jobs[0].delivery = version("other", 1, 1, "");
+    for (i = 1; i <= VERSIONS; i++) {
+        jobs[i].delivery = version("b", 100 - i, 3, "");
+    }
+    queue_behind_gate(commit, jobs, VERSIONS + 1);
+    set_lender(0, 0);
+    join(jobs, VERSIONS + 1);
+    tap_is_int(answers(jobs, VERSIONS + 1, "stored") +
+                   answers(jobs, VERSIONS + 1, "updated") +
+                   answers(jobs, VERSIONS + 1, "stale"),
+               VERSIONS + 1, "versions in one batch: all answered");
+    tap_is_int(number("SELECT end_at FROM t_conversation WHERE channel_id='b'"),
+               99, "the newest is stored");
+    tap_is_int(number("SELECT count(*) FROM t_message WHERE channel_id='b' "
+                      "AND content='c99'"),
+               3, "with its messages");
+    tap_is_int(number("SELECT count(*) FROM t_message WHERE channel_id='b'"), 3,
+               "and no others");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+static void test_one_bad_delivery(void)
+{
+    enum { DELIVERIES = 12 };
+    smartsupp_commit_t *commit = room(64);
+    thread_job_t jobs[DELIVERIES];
+    int reports;
+    int i;
+
+    run_sql("CREATE TRIGGER t_poison BEFORE INSERT ON t_conversation "
+            "WHEN new.channel_id = 'bad' "
+            "BEGIN SELECT RAISE(ABORT, 'poison'); END");
+    for (i = 0; i < DELIVERIES; i++) {
+        jobs[i].delivery =
+            version(i == 5 ? "bad" : apr_psprintf(pool, "good%d", i), 1, 2, "");
+    }
+    reports = lender.reports;
+    queue_behind_gate(commit, jobs, DELIVERIES);
+    set_lender(0, 0);
+    join(jobs, DELIVERIES);
+    tap_is_int(answers(jobs, DELIVERIES, "stored"), DELIVERIES - 1,
+               "one bad delivery does not fail the others");
+    tap_is(jobs[5].answer, "failed", "the bad one is told");
+    tap_is_int(number("SELECT count(*) FROM t_conversation "
+                      "WHERE channel_id LIKE 'good%' OR channel_id='bad'"),
+               DELIVERIES - 1, "and it is not there");
+    tap_is_int(lender.reports, reports, "a refusal is no outage");
+    smartsupp_commit_stop(commit, LONG);
+    run_sql("DROP TRIGGER t_poison");
+}
+
+static void test_capacity(void)
+{
+    smartsupp_commit_t *commit = room(3);
+    thread_job_t jobs[3];
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        jobs[i].delivery = version("capacity", i, 0, "");
+    }
+    queue_behind_gate(commit, jobs, 3);
+    tap_is(deliver(commit, version("capacity", 9, 0, ""), LONG), "full",
+           "one more than the capacity is refused at once");
+    set_lender(0, 0);
+    join(jobs, 3);
+    tap_is(deliver(commit, version("capacity", 9, 0, ""), LONG), "updated",
+           "and taken when there is room again");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+static void test_deadline(void)
+{
+    smartsupp_commit_t *commit = room(8);
+    thread_job_t first = {.delivery = version("first", 1, 0, "")};
+
+    queue_behind_gate(commit, &first, 1);
+    tap_is(deliver(commit, version("withdrawn", 1, 0, ""), SHORT), "timeout",
+           "a deadline that passes in the queue");
+    set_lender(0, 0);
+    join(&first, 1);
+    tap_is(first.answer, "stored", "the one before it is stored");
+    set_lender(1, 0);
+    tap_is(deliver(commit, version("late", 1, 0, ""), SHORT), "timeout",
+           "a deadline that passes while the writer has it");
+    set_lender(0, 0);
+    tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS, "stopped");
+    tap_is_int(number("SELECT count(*) FROM t_conversation "
+                      "WHERE channel_id='withdrawn'"),
+               0, "what was withdrawn is not stored");
+    tap_is_int(number("SELECT count(*) FROM t_conversation "
+                      "WHERE channel_id='late'"),
+               1, "what the writer had is");
+}
+
+static void test_outage(void)
+{
+    smartsupp_commit_t *commit = room(8);
+    int reports = lender.reports;
+    int recoveries = lender.recoveries;
+
+    set_lender(0, 1);
+    tap_is(deliver(commit, version("outage", 1, 0, ""), LONG), "failed",
+           "no connection");
+    tap_is(deliver(commit, version("outage", 1, 0, ""), LONG), "failed",
+           "and again");
+    tap_is_int(lender.reports - reports, 1, "an outage is reported once");
+    set_lender(0, 0);
+    tap_is(deliver(commit, version("outage", 1, 0, ""), LONG), "stored",
+           "a connection again");
+    tap_is_int(lender.recoveries - recoveries, 1, "and its end too");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+static void test_tables_dropped(void)
+{
+    smartsupp_commit_t *commit = room(8);
+
+    tap_is(deliver(commit, version("dropped", 1, 1, ""), LONG), "stored",
+           "before");
+    run_sql("DROP TABLE t_message");
+    run_sql("DELETE FROM t_schema_version WHERE version >= 2");
+    tap_is(deliver(commit, version("dropped", 2, 1, ""), LONG), "updated",
+           "a table that was dropped is made again");
+    tap_is_int(number("SELECT count(*) FROM t_message"), 1, "and filled");
+    run_sql("CREATE INDEX t_extra ON t_message (sent_at)");
+    tap_is(deliver(commit, version("dropped", 3, 1, ""), LONG), "updated",
+           "an index that was added ends all statements, not the deliveries");
+    smartsupp_commit_stop(commit, LONG);
+    run_sql("DROP INDEX t_extra");
+}
+
+static void test_many_threads(void)
+{
+    enum { THREADS = 16, ROUNDS = 20 };
+    smartsupp_commit_t *commit = room(64);
+    thread_job_t jobs[THREADS];
+    int taken = 0;
+    int round;
+    int i;
+
+    for (round = 0; round < ROUNDS; round++) {
+        for (i = 0; i < THREADS; i++) {
+            jobs[i].commit = commit;
+            jobs[i].delivery = version(apr_psprintf(pool, "many%d", i % 4),
+                                       (round * 7 + i * 3) % 31, i % 3, "");
+            start(&jobs[i]);
+        }
+        join(jobs, THREADS);
+        taken += answers(jobs, THREADS, "stored") +
+                 answers(jobs, THREADS, "updated") +
+                 answers(jobs, THREADS, "duplicate") +
+                 answers(jobs, THREADS, "stale");
+    }
+    smartsupp_commit_stop(commit, LONG);
+    tap_is_int(taken, THREADS * ROUNDS, "many threads: all answered");
+    tap_is_int(number("SELECT count(*) FROM t_conversation c WHERE "
+                      "channel_id LIKE 'many%' AND message_rows <> (SELECT "
+                      "count(*) FROM t_message m WHERE m.channel_id="
+                      "c.channel_id AND m.content = 'c' || c.end_at)"),
+               0, "each conversation has just its own messages");
+    tap_is_int(number("SELECT min(end_at) FROM t_conversation "
+                      "WHERE channel_id LIKE 'many%'"),
+               30, "and each is the newest");
+}
+
+static void test_stop(void)
+{
+    smartsupp_commit_t *commit = room(8);
+    thread_job_t jobs[4];
+    int i;
+
+    tap_is_int(smartsupp_commit_stop(room(1), LONG), APR_SUCCESS,
+               "a room that never had a delivery stops");
+    for (i = 0; i < 4; i++) {
+        jobs[i].delivery = version("stop", i, 0, "");
+    }
+    queue_behind_gate(commit, jobs, 4);
+    tap_is_int(smartsupp_commit_stop(commit, SHORT), APR_TIMEUP,
+               "a writer that hangs is left behind in time");
+    tap_is(deliver(commit, version("stop", 9, 0, ""), LONG), "closed",
+           "a room that closes takes nothing more");
+    set_lender(0, 0);
+    join(jobs, 4);
+    tap_is_int(answers(jobs, 4, "stored") + answers(jobs, 4, "updated") +
+                   answers(jobs, 4, "stale"),
+               4, "what was queued before is still answered");
+    tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS,
+               "and then the room is freed");
+}
+
+/* A check that finds a column missing, by name. */
+static void test_schema_check(void)
+{
+    smartsupp_commit_t *commit = NULL;
+    smartsupp_commit_config_t config = {
+        .lender = {borrow, give_back, report, NULL},
+        .schema = SMARTSUPP_SCHEMA_CHECK,
+        .capacity = 1,
+    };
+    smartsupp_delivery_t *delivery = version("check", 1, 0, "");
+    smartsupp_commit_entry_t *entry;
+    smartsupp_commit_outcome_t outcome;
+
+    run_sql("ALTER TABLE t_path RENAME COLUMN title TO heading");
+    smartsupp_commit_create(&commit, &config);
+    smartsupp_commit_submit(&entry, commit, delivery);
+    tap_is_int(
+        smartsupp_commit_wait(&outcome, commit, entry, apr_time_now() + LONG),
+        APR_EGENERAL, "check: a missing column refuses deliveries");
+    tap_is(outcome.error.text, "table path: no such column: title",
+           "and is named");
+    smartsupp_delivery_release(delivery);
+    smartsupp_commit_stop(commit, LONG);
+    run_sql("ALTER TABLE t_path RENAME COLUMN heading TO title");
+    run_sql("UPDATE t_schema_version SET version = 999 WHERE version = 6");
+    commit = room(1);
+    tap_is(deliver(commit, version("check", 1, 0, ""), LONG), "failed",
+           "create: a database of a newer release is refused");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+int main(void)
+{
+    char path[] = "/tmp/smartsupp-commit-XXXXXX";
+    const char *error = "";
+    apr_thread_mutex_t *mutex;
+    int file;
+
+    apr_initialize();
+    apr_pool_create(&pool, NULL);
+    apr_allocator_create(&allocator);
+    apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    apr_allocator_mutex_set(allocator, mutex);
+    apr_thread_mutex_create(&lender.mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    apr_thread_cond_create(&lender.changed, pool);
+    file = mkstemp(path);
+    close(file);
+    apr_dbd_init(pool);
+    apr_pool_create(&lender.loan.pool, pool); /* the writer's */
+    lender.loan.prepared = apr_hash_make(lender.loan.pool);
+    if (apr_dbd_get_driver(pool, "sqlite3", &lender.loan.driver) !=
+            APR_SUCCESS ||
+        apr_dbd_open_ex(lender.loan.driver, lender.loan.pool, path,
+                        &lender.loan.handle, &error) != APR_SUCCESS) {
+        fprintf(stderr, "apr_dbd sqlite3: %s\n", error);
+        return 1;
+    }
+    test_results();
+    test_versions_in_one_batch();
+    test_one_bad_delivery();
+    test_capacity();
+    test_deadline();
+    test_outage();
+    test_tables_dropped();
+    test_many_threads();
+    test_stop();
+    test_schema_check();
+    apr_dbd_close(lender.loan.driver, lender.loan.handle);
+    unlink(path);
+    unlink(apr_pstrcat(pool, path, "-wal", NULL));
+    unlink(apr_pstrcat(pool, path, "-shm", NULL));
+    apr_pool_destroy(pool);
+    apr_allocator_destroy(allocator);
+    apr_terminate();
+    return tap_done();
+}
