@@ -15,6 +15,10 @@
 #define BATCH_DELIVERIES 64
 #define BATCH_BYTES (4 * 1024 * 1024)
 
+/* How long a batch takes at most while the database is well; and so, how long
+ * one delivery more than the capacity may wait. */
+#define WELL apr_time_from_msec(100)
+
 /* How often a stop looks again whether the writer has gone. */
 #define STOP_POLL apr_time_from_msec(5)
 
@@ -33,6 +37,7 @@ struct smartsupp_commit_entry_t {
     smartsupp_delivery_t *delivery;
     apr_thread_cond_t *done;
     entry_state_e state;
+    int over; /* was one more than the capacity when it came */
     smartsupp_commit_outcome_t outcome;
 };
 
@@ -45,7 +50,8 @@ struct smartsupp_commit_t {
 
     /* under the mutex */
     struct entry_ring_t queue;
-    int held; /* entries that a caller waits for */
+    int held;         /* entries that a caller waits for */
+    apr_time_t since; /* when the batch in work was taken; 0: none is */
     int stopping;
     apr_thread_t *writer; /* NULL: not started */
     apr_thread_cond_t *work;
@@ -211,6 +217,7 @@ static void take(batch_t *batch, smartsupp_commit_t *commit)
 {
     apr_size_t bytes = 0;
 
+    commit->since = apr_time_now();
     batch->count = 0;
     while (batch->count < BATCH_DELIVERIES && bytes < BATCH_BYTES &&
            !APR_RING_EMPTY(&commit->queue, smartsupp_commit_entry_t, link)) {
@@ -231,6 +238,7 @@ static void answer(smartsupp_commit_t *commit, batch_t *batch)
     int i;
 
     apr_thread_mutex_lock(commit->mutex);
+    commit->since = 0;
     for (i = 0; i < batch->count; i++) {
         batch->entries[i]->outcome = batch->outcomes[i];
         batch->entries[i]->state = ENTRY_DONE;
@@ -345,6 +353,14 @@ apr_status_t smartsupp_commit_create(smartsupp_commit_t **commit,
     return APR_SUCCESS;
 }
 
+/* Whether one more must be refused at once: the capacity is taken, and the
+ * database does not look well. Under the mutex. */
+static int is_full(const smartsupp_commit_t *commit)
+{
+    return commit->held >= commit->config.capacity && commit->since &&
+           apr_time_now() - commit->since > WELL;
+}
+
 apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
                                      smartsupp_commit_t *commit,
                                      smartsupp_delivery_t *delivery)
@@ -361,7 +377,7 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
     if (commit->stopping) {
         rv = APR_EOF;
     }
-    else if (commit->held >= commit->config.capacity) {
+    else if (is_full(commit)) {
         rv = APR_EAGAIN;
     }
     else if (commit->writer == NULL) {
@@ -371,7 +387,7 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
         smartsupp_delivery_retain(delivery);
         APR_RING_INSERT_TAIL(&commit->queue, made, smartsupp_commit_entry_t,
                              link);
-        commit->held++;
+        made->over = commit->held++ >= commit->config.capacity;
         apr_thread_cond_signal(commit->work);
         *entry = made;
     }
@@ -386,6 +402,11 @@ apr_status_t smartsupp_commit_wait(smartsupp_commit_outcome_t *outcome,
 {
     int withdrawn = 0;
 
+    if (entry->over) {
+        apr_time_t soon = apr_time_now() + WELL;
+
+        deadline = soon < deadline ? soon : deadline;
+    }
     apr_thread_mutex_lock(commit->mutex);
     while (entry->state != ENTRY_DONE) {
         apr_interval_time_t left = deadline - apr_time_now();
@@ -399,7 +420,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_commit_outcome_t *outcome,
         *outcome = entry->outcome;
     }
     else {
-        outcome->status = APR_TIMEUP;
+        outcome->status = entry->over ? APR_EAGAIN : APR_TIMEUP;
         withdrawn = entry->state == ENTRY_WAITING;
         if (withdrawn) {
             APR_RING_REMOVE(entry, link);

@@ -8,9 +8,10 @@
  * commit), and answers each delivery only after COMMIT.
  *
  * Who waits: the thread that submitted, on a condition of its own, until the
- * writer answers or the deadline has passed. The queue is bounded by
- * `capacity`, which is therefore the most threads that a database can hold: the
- * next submit is refused at once.
+ * writer answers or the deadline has passed. `capacity` is the most threads
+ * that a database which hangs can hold: one more may wait for the moment that
+ * a batch takes while all is well (100 ms), and is refused at once where the
+ * batch in work has taken longer than that already.
  *
  * Who owns: submit takes a reference of its own to the delivery; the caller
  * keeps its one. Neither thread needs the other to live: when the caller gives
@@ -64,7 +65,7 @@ typedef struct smartsupp_commit_lender_t {
 typedef struct smartsupp_commit_config_t {
     smartsupp_commit_lender_t lender;
     smartsupp_schema_mode_e schema;
-    int capacity; /* deliveries that may wait at once, at least 1 */
+    int capacity; /* deliveries that may wait to their deadline, at least 1 */
 } smartsupp_commit_config_t;
 
 /* What became of a delivery. */
@@ -91,8 +92,9 @@ apr_status_t smartsupp_commit_create(smartsupp_commit_t **commit,
  *
  * @param entry its place in the queue, for smartsupp_commit_wait, which must
  *        be called exactly once for it
- * @return APR_SUCCESS; APR_EAGAIN: the queue is full; APR_EOF: the room is
- *         closing; otherwise the system's error in starting the writer
+ * @return APR_SUCCESS; APR_EAGAIN: the capacity is taken by deliveries that
+ *         the database keeps waiting; APR_EOF: the room is closing; otherwise
+ *         the system's error in starting the writer
  */
 apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
                                      smartsupp_commit_t *commit,
@@ -102,7 +104,8 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
  * Wait for the outcome until the deadline. The entry is gone afterwards.
  *
  * @return outcome->status: APR_SUCCESS; APR_EGENERAL: the database did not
- *         take it; APR_TIMEUP: the deadline passed
+ *         take it; APR_TIMEUP: the deadline passed; APR_EAGAIN: it was one
+ *         more than the capacity, and its moment passed
  */
 apr_status_t smartsupp_commit_wait(smartsupp_commit_outcome_t *outcome,
                                    smartsupp_commit_t *commit,

@@ -276,7 +276,7 @@ static void queue_behind_gate(smartsupp_commit_t *commit, thread_job_t *jobs,
             await_borrower();
         }
     }
-    apr_sleep(apr_time_from_msec(100));
+    apr_sleep(apr_time_from_msec(200));
 }
 
 static void test_versions_in_one_batch(void)
