@@ -253,24 +253,22 @@ static int answer_undecoded(request_rec *r, apr_status_t rv,
                             const smartsupp_delivery_t *delivery,
                             const smartsupp_problems_t *errors)
 {
-    int status =
-        rv == SMARTSUPP_ESYNTAX ? HTTP_BAD_REQUEST : HTTP_UNPROCESSABLE_ENTITY;
+    int is_syntax = rv == SMARTSUPP_ESYNTAX;
+    int status = is_syntax ? HTTP_BAD_REQUEST : HTTP_UNPROCESSABLE_ENTITY;
 
-    if (rv != SMARTSUPP_ESYNTAX && rv != SMARTSUPP_ESTRUCTURE) {
+    if (!is_syntax && rv != SMARTSUPP_ESTRUCTURE) {
         return answer_unread(r, APR_ENOMEM, HTTP_SERVICE_UNAVAILABLE);
     }
     ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "SMARTSUPP020%c: refused (%d): %s; %" APR_SIZE_T_FMT
-                  " bytes, SHA-256 %s",
-                  status == HTTP_BAD_REQUEST ? '6' : '7', status,
+                  "%s: refused (%d): %s; %" APR_SIZE_T_FMT " bytes, SHA-256 %s",
+                  is_syntax ? "SMARTSUPP0206" : "SMARTSUPP0207", status,
                   log_errors(errors, r->pool), delivery->body_length,
                   delivery->body_sha256);
     return smartsupp_answer_problem(
         r, status,
-        status == HTTP_BAD_REQUEST
-            ? "The body is not JSON as RFC 8259 defines it."
-            : "The body is JSON, but not a Smartsupp conversation that could "
-              "be told apart from others.",
+        is_syntax ? "The body is not JSON as RFC 8259 defines it."
+                  : "The body is JSON, but not a Smartsupp conversation that "
+                    "could be told apart from others.",
         errors);
 }
 
