@@ -8,7 +8,8 @@
 /* Seconds until a delivery that cannot be taken now may be sent again. */
 #define RETRY_AFTER "10"
 
-static int send_body(request_rec *r, int status, const char *type, const char *body)
+static int send_body(request_rec *r, int status, const char *type,
+                     const char *body)
 {
     r->status = status;
     ap_set_content_type(r, type);

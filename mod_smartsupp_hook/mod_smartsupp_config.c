@@ -272,6 +272,9 @@ static void read_tree(smartsupp_site_t *site, const ap_directive_t *node,
         else if (is_directive(node, "DBDParams")) {
             site->params = first_word(node, pool);
         }
+        else if (is_directive(node, "DBDMax")) {
+            site->max = first_word(node, pool);
+        }
         else if (!site->hook && sets_handler(node, pool)) {
             site->hook = node;
         }

@@ -23,6 +23,7 @@ typedef struct smartsupp_site_t {
     server_rec *server;
     const char *driver;         /* DBDriver in force, or NULL */
     const char *params;         /* DBDParams in force, or NULL */
+    const char *max;            /* DBDMax in force, or NULL */
     const ap_directive_t *hook; /* the first that sets our handler, or NULL */
 } smartsupp_site_t;
 

@@ -1,5 +1,6 @@
 #include "mod_smartsupp_dbd.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -28,6 +29,12 @@ APLOG_USE_MODULE(smartsupp_hook);
 #define OPEN_TRIES 4
 #define OPEN_FAST apr_time_from_msec(50)
 
+/* The most spent connections that are passed over in search of a good one. */
+#define SPENT_MAX 4
+
+/* mod_dbd's default for DBDMax. */
+#define DBDMAX_DEFAULT 10
+
 /* Primary result codes of SQLite (sqlite.org/rescode.html). */
 #define SQLITE_BUSY 5
 #define SQLITE_FULL 13
@@ -42,6 +49,7 @@ typedef struct smartsupp_database_t {
     smartsupp_schema_mode_e schema;
     apr_global_mutex_t *turn; /* sqlite3 only */
     const char *turn_file;
+    int spent_max; /* mod_dbd waits without end for one more than DBDMax */
 
     smartsupp_commit_t *commit;
     ap_dbd_t *lent; /* to the writer */
@@ -113,6 +121,13 @@ static apr_status_t make_turn(smartsupp_database_t *database, apr_pool_t *pconf)
                                   database->server, pconf, 0);
 }
 
+static int spent_max(const smartsupp_site_t *site)
+{
+    int others = (site->max ? atoi(site->max) : DBDMAX_DEFAULT) - 1;
+
+    return others < 0 ? 0 : others < SPENT_MAX ? others : SPENT_MAX;
+}
+
 int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *main_server)
 {
@@ -139,6 +154,7 @@ int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
             database = apr_pmemdup(pconf, &wanted, sizeof(wanted));
             database->driver = apr_pstrdup(pconf, wanted.driver);
             database->params = apr_pstrdup(pconf, wanted.params);
+            database->spent_max = spent_max(site);
             if (is_sqlite(database) &&
                 make_turn(database, pconf) != APR_SUCCESS) {
                 return HTTP_INTERNAL_SERVER_ERROR; /* httpd has said why */
@@ -172,28 +188,23 @@ static void give_back(smartsupp_sql_t *sql, void *baton)
     smartsupp_database_t *database = baton;
 
     (void)sql;
-    dbd_close(database->server, database->lent);
-    database->lent = NULL;
+    if (database->lent) {
+        dbd_close(database->server, database->lent);
+        database->lent = NULL;
+    }
     if (database->turn) {
         apr_global_mutex_unlock(database->turn);
     }
 }
 
-static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
-                           void *baton, apr_pool_t *pool)
+/* A connection from mod_dbd, taken into use. */
+static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
+                         smartsupp_database_t *database, apr_pool_t *pool)
 {
-    smartsupp_database_t *database = baton;
     smartsupp_sql_loan_t loan;
-    apr_status_t rv;
 
-    if (database->turn) {
-        apr_global_mutex_lock(database->turn);
-    }
     database->lent = open_connection(database, pool);
     if (!database->lent) {
-        if (database->turn) {
-            apr_global_mutex_unlock(database->turn);
-        }
         error->code = 0;
         apr_cpystrn(error->text,
                     database->driver ? "mod_dbd has no connection"
@@ -205,7 +216,46 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
     loan.handle = database->lent->handle;
     loan.pool = database->lent->pool;
     loan.prepared = database->lent->prepared;
-    rv = smartsupp_sql_lend(sql, error, &loan, database->prefix, pool);
+    return smartsupp_sql_lend(sql, error, &loan, database->prefix, pool);
+}
+
+/*
+ * mod_dbd cannot be told that a connection of its pool is spent. But the pool
+ * is a stack: given back while a good one is still out, the spent ones lie
+ * under it, and are not met again until the good one is spent too.
+ */
+static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
+                           void *baton, apr_pool_t *pool)
+{
+    smartsupp_database_t *database = baton;
+    ap_dbd_t *spent[SPENT_MAX];
+    int count = 0;
+    apr_status_t rv;
+
+    if (database->turn) {
+        apr_global_mutex_lock(database->turn);
+    }
+    rv = lend(sql, error, database, pool);
+    while (rv == APR_EOF && count < database->spent_max) {
+        spent[count++] = database->lent;
+        rv = lend(sql, error, database, pool);
+    }
+    if (rv == APR_EOF) {
+        error->code = 0;
+        apr_cpystrn(error->text,
+                    "mod_dbd has no connection left that leads to the "
+                    "database: restart httpd gracefully",
+                    sizeof(error->text));
+    }
+    if (count > 0) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, database->server,
+                     "SMARTSUPP0305: %d connections lead to the database no "
+                     "longer: its file was replaced, or was read-only",
+                     count);
+    }
+    while (count > 0) {
+        dbd_close(database->server, spent[--count]);
+    }
     if (rv != APR_SUCCESS) {
         give_back(NULL, database);
     }

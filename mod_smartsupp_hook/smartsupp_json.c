@@ -338,9 +338,15 @@ static apr_status_t close_bracket(scanner_t *s)
     return APR_SUCCESS;
 }
 
+static int starts_value(byte_t byte)
+{
+    return is_digit(byte) || byte == '"' || byte == '{' || byte == '[' ||
+           byte == '-' || byte == 't' || byte == 'f' || byte == 'n';
+}
+
 static apr_status_t scan_value(scanner_t *s)
 {
-    if (!strchr("{[\"-0123456789tfn", *s->at) || !*s->at) {
+    if (!starts_value(*s->at)) {
         return fail_here(s, "json_syntax");
     }
     if (s->scan->values == s->max_values) {

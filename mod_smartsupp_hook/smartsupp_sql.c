@@ -306,6 +306,9 @@ apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
         return APR_ENOTIMPL;
     }
     *sql = find(loan, driver, prefix, pool);
+    if (driver->is_spent && driver->is_spent(*sql, pool)) {
+        return APR_EOF;
+    }
     if ((*sql)->dialect == NULL) {
         if (driver->session(*sql, pool) != APR_SUCCESS) {
             *error = (*sql)->error;

@@ -94,8 +94,9 @@ typedef enum smartsupp_sql_id_e {
  * @param loan is copied
  * @param prefix of the tables; must outlive the connection
  * @param pool for what is needed only during the call
- * @return APR_SUCCESS; APR_ENOTIMPL: a driver that the module does not
- *         support; APR_EGENERAL: the session could not be set up
+ * @return APR_SUCCESS; APR_EOF: this connection leads to the database no
+ *         longer, another one may; APR_ENOTIMPL: a driver that the module does
+ *         not support; APR_EGENERAL: the session could not be set up
  */
 apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
                                 smartsupp_sql_error_t *error,

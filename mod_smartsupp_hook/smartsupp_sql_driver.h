@@ -20,6 +20,10 @@ typedef struct smartsupp_sql_driver_t {
     /* The dialect that the database behind this connection speaks. */
     const smartsupp_sql_dialect_t *(*dialect)(smartsupp_sql_t *sql);
 
+    /* Whether the connection still leads to the database, told without a word
+     * to it; may be NULL. Also asked before the first session. */
+    int (*is_spent)(smartsupp_sql_t *sql, apr_pool_t *pool);
+
     /* Bring a connection's session into the state that durability needs.
      * APR_SUCCESS, or a status with the error filled. */
     apr_status_t (*session)(smartsupp_sql_t *sql, apr_pool_t *pool);
@@ -35,7 +39,7 @@ struct smartsupp_sql_t {
     const smartsupp_sql_driver_t *driver;
     const smartsupp_sql_dialect_t *dialect; /* NULL: no session yet */
     const char *prefix;
-    void *native_code; /* the driver's: a function of the client library */
+    void *native; /* the driver's own */
     struct smartsupp_sql_statement_t *statements;
     smartsupp_sql_error_t error;
 };

@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include <apr_file_info.h>
 #include <apr_strings.h>
 
 /* Result codes of SQLite (sqlite.org/rescode.html), spelled here because the
@@ -20,6 +22,76 @@
 /* PRAGMA synchronous, as it answers. */
 #define SYNCHRONOUS_FULL 2
 #define SYNCHRONOUS_EXTRA 3
+
+/* What SQLite itself tells of a connection, past apr_dbd; each function may be
+ * missing. */
+typedef struct native_t {
+    int (*extended_errcode)(void *connection);
+    const char *(*db_filename)(void *connection, const char *schema);
+    int (*db_readonly)(void *connection, const char *schema);
+    apr_finfo_t file; /* as it was when the session began */
+} native_t;
+
+static native_t *native(smartsupp_sql_t *sql)
+{
+    native_t *known = sql->native;
+
+    if (known == NULL) {
+        known = apr_pcalloc(sql->loan.pool, sizeof(*known));
+        *(void **)&known->extended_errcode =
+            smartsupp_sql_native_symbol(sql, "sqlite3_extended_errcode");
+        *(void **)&known->db_filename =
+            smartsupp_sql_native_symbol(sql, "sqlite3_db_filename");
+        *(void **)&known->db_readonly =
+            smartsupp_sql_native_symbol(sql, "sqlite3_db_readonly");
+        sql->native = known;
+    }
+    return known;
+}
+
+static void *connection(const smartsupp_sql_t *sql)
+{
+    return apr_dbd_native_handle(sql->loan.driver, sql->loan.handle);
+}
+
+/* The path of the database, or "" where it has none. */
+static const char *path(smartsupp_sql_t *sql)
+{
+    const native_t *known = native(sql);
+    const char *name =
+        known->db_filename ? known->db_filename(connection(sql), "main") : NULL;
+
+    return name ? name : "";
+}
+
+static apr_status_t identify(apr_finfo_t *file, const char *name,
+                             apr_pool_t *pool)
+{
+    return apr_stat(file, name, APR_FINFO_IDENT, pool);
+}
+
+/*
+ * SQLite goes on writing to a file that was deleted or replaced under its
+ * name, where nobody will ever find the rows; and a connection that could only
+ * read at first can never write. mod_dbd would keep either for its pool.
+ */
+static int is_spent(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    const native_t *known = native(sql);
+    const char *name = path(sql);
+    apr_finfo_t now;
+
+    if (!*name) {
+        return 0;
+    }
+    if (known->file.valid &&
+        (identify(&now, name, pool) != APR_SUCCESS ||
+         now.inode != known->file.inode || now.device != known->file.device)) {
+        return 1;
+    }
+    return known->db_readonly && known->db_readonly(connection(sql), "main") &&
+           access(name, R_OK | W_OK) == 0;
+}
 
 static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
 {
@@ -63,6 +135,10 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
 
         rv = rc == 0 ? APR_SUCCESS : smartsupp_sql_failed(sql, rc);
     }
+    if (rv == APR_SUCCESS && identify(&native(sql)->file, path(sql),
+                                      sql->loan.pool) != APR_SUCCESS) {
+        native(sql)->file.valid = 0;
+    }
     return rv;
 }
 
@@ -72,18 +148,11 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
  */
 static void classify(smartsupp_sql_t *sql, int rc)
 {
-    int (*extended_errcode)(void *);
-    void *handle = apr_dbd_native_handle(sql->loan.driver, sql->loan.handle);
-    int code = rc;
+    const native_t *known = native(sql);
+    int code =
+        known->extended_errcode ? known->extended_errcode(connection(sql)) : 0;
 
-    if (sql->native_code == NULL) {
-        sql->native_code =
-            smartsupp_sql_native_symbol(sql, "sqlite3_extended_errcode");
-    }
-    *(void **)&extended_errcode = sql->native_code;
-    if (extended_errcode && handle && extended_errcode(handle) != 0) {
-        code = extended_errcode(handle);
-    }
+    code = code ? code : rc;
     sql->error.code = code;
     switch (code & 0xff) {
     case SQLITE_ERROR: /* no such table or column, mostly */
@@ -107,6 +176,7 @@ const smartsupp_sql_driver_t smartsupp_sql_sqlite3 = {
     .random = 0,
     .begin = "BEGIN IMMEDIATE",
     .dialect = dialect,
+    .is_spent = is_spent,
     .session = session,
     .classify = classify,
 };
