@@ -17,6 +17,8 @@ use SmartsuppTest::Httpd;
 my $httpd = SmartsuppTest::Httpd->new(mpm => 'event', conf => <<'CONF')->start;
 StartServers 1
 ServerLimit 1
+ThreadsPerChild 8
+MaxRequestWorkers 8
 CONF
 my $file = $httpd->path('db/smartsupp.db');
 
