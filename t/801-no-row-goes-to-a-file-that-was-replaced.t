@@ -18,6 +18,8 @@ my $httpd = SmartsuppTest::Httpd->new(mpm => 'event', conf => <<'CONF')->start;
 StartServers 1
 ServerLimit 1
 ThreadsPerChild 8
+MinSpareThreads 1
+MaxSpareThreads 8
 MaxRequestWorkers 8
 CONF
 my $file = $httpd->path('db/smartsupp.db');
