@@ -146,7 +146,7 @@ static const char *copy_pointer(const char *pointer, apr_pool_t *pool)
     char *copy = apr_palloc(pool, length + 1);
 
     if (!copy) {
-        return "";
+        return NULL;
     }
     memcpy(copy, pointer, length);
     copy[length] = '\0';
@@ -169,6 +169,7 @@ void smartsupp_problems_add(smartsupp_problems_t *problems, const char *code,
                             const char *pointer, apr_int64_t offset)
 {
     smartsupp_problem_t *problem;
+    const char *copy;
 
     problems->count++;
     if (problems->kept_count >= problems->max) {
@@ -182,9 +183,13 @@ void smartsupp_problems_add(smartsupp_problems_t *problems, const char *code,
             return;
         }
     }
+    copy = copy_pointer(pointer, problems->pool);
+    if (!copy) {
+        return;
+    }
     problem = &problems->kept[problems->kept_count++];
     problem->code = code;
-    problem->pointer = copy_pointer(pointer, problems->pool);
+    problem->pointer = copy;
     problem->offset = offset;
 }
 

@@ -29,12 +29,13 @@ typedef struct smartsupp_problem_t {
 typedef struct smartsupp_problems_t smartsupp_problems_t;
 
 /**
- * Make an empty list that keeps at most max entries.
+ * Make an empty list that keeps at most max entries, or NULL without memory.
  */
 smartsupp_problems_t *smartsupp_problems_make(int max, apr_pool_t *pool);
 
 /**
- * Add a problem. The code must be a constant; the pointer is copied.
+ * Add a problem. The code must be a constant; the pointer is copied. Without
+ * memory for that the problem is only counted.
  */
 void smartsupp_problems_add(smartsupp_problems_t *problems, const char *code,
                             const char *pointer, apr_int64_t offset);

@@ -1,244 +1,9 @@
 /*
- * The decoder: what becomes of each field, what is refused, what is warned of.
- * Numbers such as "vector 26" are those of the list of 50 test vectors, as
- * amended by the rule that text is never cut and odd values never refused.
- *
- * JSON stands here with ' for ", and problems as "code pointer, ...".
+ * The decoder: what is decoded, what is refused and why. Numbers such as
+ * "vector 26" are those of the list of 50 test vectors, as amended by the rule
+ * that text is never cut and odd values never refused.
  */
-#include <dlfcn.h>
-#include <locale.h>
-#include <stdlib.h>
-#include <unistd.h>
-
-#include <apr_file_io.h>
-#include <apr_general.h>
-#include <apr_strings.h>
-#include <apr_tables.h>
-#include <apr_thread_mutex.h>
-#include <apr_thread_proc.h>
-
-#include <cjson/cJSON.h>
-
-#include "smartsupp_conversation.h"
-
-#include "tap.h"
-
-#define MANY 65536
-
-#define ACCOUNT "'accountId':208"
-#define BEGIN "'beginAt':1427470439703"
-#define MINIMAL ACCOUNT "," BEGIN ",'channel':{'id':55039}"
-#define ROOT(members) "{" MINIMAL "," members "}"
-#define CHANNEL(members)                                                       \
-    "{" ACCOUNT "," BEGIN ",'channel':{'id':55039," members "}}"
-#define CHANNEL_ID(id) "{" ACCOUNT "," BEGIN ",'channel':{'id':" id "}}"
-#define VISITOR(members) ROOT("'visitor':{" members "}")
-#define VARIABLES(members) VISITOR("'variables':{" members "}")
-#define MESSAGE(members) ROOT("'messages':[{" members "}]")
-#define MESSAGE_FROM "'from':'system'"
-
-#define COUNT(array) (sizeof(array) / sizeof(array[0]))
-
-static const char *t_folder;
-static apr_pool_t *pool;
-static apr_allocator_t *allocator;
-
-/*
- * Memory that runs out. The program's own malloc stands before that of libc,
- * for libcjson and libapr too, and lets the one fail whose turn it is. Where
- * something else has taken malloc (valgrind; a sanitizer that is linked in),
- * only that of cJSON can be made to fail.
- */
-static int mallocs;
-static int mallocs_until_failure = -1; /* -1: never */
-
-static int malloc_fails(void)
-{
-    mallocs++;
-    return mallocs_until_failure >= 0 && !mallocs_until_failure--;
-}
-
-static void *malloc_of_cjson(size_t size)
-{
-    return malloc_fails() ? NULL : malloc(size);
-}
-
-#ifdef __has_feature
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||     \
-    __has_feature(memory_sanitizer)
-#define MALLOC_IS_TAKEN
-#endif
-#endif
-
-#ifndef MALLOC_IS_TAKEN
-void *malloc(size_t size)
-{
-    static void *(*next)(size_t);
-
-    if (!next) {
-        *(void **)&next = dlsym(RTLD_NEXT, "malloc");
-    }
-    return malloc_fails() ? NULL : next(size);
-}
-#endif
-
-static int malloc_is_ours(void)
-{
-    void *(*volatile call)(size_t) = malloc; /* so that it is not left out */
-    int before = mallocs;
-
-    free(call(1));
-    return mallocs > before;
-}
-
-typedef struct decoded_t {
-    char *body;
-    smartsupp_delivery_t *delivery;
-    smartsupp_problems_t *errors;
-    apr_status_t status;
-} decoded_t;
-
-/* Decode a body with not a byte to spare behind it. */
-static decoded_t decode_bytes(const char *bytes, apr_size_t length)
-{
-    decoded_t d = {.errors = smartsupp_problems_make(16, pool)};
-
-    d.body = malloc(length ? length : 1);
-    if (!d.body || smartsupp_delivery_create(&d.delivery, allocator)) {
-        abort();
-    }
-    memcpy(d.body, bytes, length);
-    d.delivery->body = d.body;
-    d.delivery->body_length = length;
-    d.status = smartsupp_conversation_decode(d.delivery, d.errors, MANY);
-    return d;
-}
-
-static char *json(const char *text)
-{
-    char *copy = apr_pstrdup(pool, text);
-    char *at;
-
-    for (at = copy; (at = strchr(at, '\'')); at++) {
-        *at = '"';
-    }
-    return copy;
-}
-
-static decoded_t decode(const char *text)
-{
-    return decode_bytes(json(text), strlen(text));
-}
-
-static void done(const decoded_t *d)
-{
-    smartsupp_delivery_release(d->delivery);
-    free(d->body);
-}
-
-static const char *list(const smartsupp_problems_t *problems)
-{
-    const char *text = "";
-    const smartsupp_problem_t *problem;
-    int i;
-
-    for (i = 0; problems && (problem = smartsupp_problems_get(problems, i));
-         i++) {
-        text = apr_pstrcat(pool, text, i ? ", " : "", problem->code,
-                           problem->pointer[0] ? " " : "", problem->pointer,
-                           NULL);
-        if (problem->offset != SMARTSUPP_PROBLEM_NO_OFFSET) {
-            text = apr_psprintf(pool, "%s @%" APR_INT64_T_FMT, text,
-                                problem->offset);
-        }
-    }
-    return text;
-}
-
-/* The body fails, with that status and these errors. */
-static void refused(const char *text, apr_status_t status, const char *errors,
-                    const char *name)
-{
-    decoded_t d = decode(text);
-
-    tap_is_int(d.status, status, name);
-    tap_is(list(d.errors), errors, "... saying what and where");
-    tap_ok(!d.delivery->conversation && !d.delivery->event &&
-               !d.delivery->warnings,
-           "... and nothing is set");
-    done(&d);
-}
-
-/* The body is decoded, with these warnings. */
-static void warned(const char *text, const char *warnings, const char *name)
-{
-    decoded_t d = decode(text);
-
-    tap_is(d.status ? list(d.errors) : list(d.delivery->warnings), warnings,
-           name);
-    done(&d);
-}
-
-static const char *integer_text(apr_int64_t integer)
-{
-    return integer == SMARTSUPP_NULL
-               ? "NULL"
-               : apr_psprintf(pool, "%" APR_INT64_T_FMT, integer);
-}
-
-static const char *quoted(const char *text)
-{
-    return text ? apr_psprintf(pool, "'%s'", text) : "NULL";
-}
-
-/* All of a conversation but its generation. */
-static const char *dump(const smartsupp_conversation_t *c)
-{
-    const apr_int64_t integers[] = {
-        c->account_id,   c->begin_at,     c->end_at,         c->is_chat,
-        c->is_missed,    c->is_triggered, c->is_offline,     c->is_completed,
-        c->is_dropped,   c->duration,     c->avg_response,   c->first_response,
-        c->messages_count, c->words_count, c->rating};
-    const char *const texts[] = {
-        c->channel_id,       c->rating_desc,  c->visitor_id,
-        c->visitor_name,     c->visitor_email, c->visitor_note,
-        c->visitor_group,    c->visitor_ip_address, c->visitor_city,
-        c->visitor_country_code, c->visitor_country, c->visitor_user_agent,
-        c->visitor_platform, c->visitor_referer};
-    const char *text = "";
-    apr_size_t n;
-    int i;
-
-    for (n = 0; n < COUNT(integers); n++) {
-        text = apr_pstrcat(pool, text, n ? " " : "", integer_text(integers[n]),
-                           NULL);
-    }
-    for (n = 0; n < COUNT(texts); n++) {
-        text = apr_pstrcat(pool, text, n ? " " : "\n", quoted(texts[n]), NULL);
-    }
-    for (i = 0; i < c->message_rows; i++) {
-        const smartsupp_message_t *m = &c->messages[i];
-
-        text = apr_pstrcat(pool, text, "\nmessage ", quoted(m->type), " ",
-                           quoted(m->name), " ", quoted(m->sender_kind), " ",
-                           quoted(m->sender_id), " ", quoted(m->content), " ",
-                           integer_text(m->sent_at), " ",
-                           quoted(m->triggered_by), " ", quoted(m->email),
-                           NULL);
-    }
-    for (i = 0; i < c->path_rows; i++) {
-        text = apr_pstrcat(pool, text, "\npath ", quoted(c->paths[i].url), " ",
-                           quoted(c->paths[i].title), NULL);
-    }
-    for (i = 0; i < c->variable_rows; i++) {
-        const smartsupp_variable_t *v = &c->variables[i];
-
-        text = apr_pstrcat(pool, text, "\nvariable ", quoted(v->name), " ",
-                           quoted(v->label), " ", quoted(v->value), " ",
-                           v->value_type, NULL);
-    }
-    return text;
-}
+#include "decoded.h"
 
 static const char sample_dump[] =
     "208 1427470439703 1427470476687 1 0 1 0 1 0 36 14 14 5 11 5\n"
@@ -266,27 +31,6 @@ static const char sample_dump[] =
     "variable 'chatId' 'Chat ID' '208' number\n"
     "variable 'chatPackage' 'Chat Package' 'pro' string\n"
     "variable 'userId' 'User ID' '1234' string";
-
-static char *read_data(const char *name)
-{
-    const char *path = apr_pstrcat(pool, t_folder, "/data/", name, NULL);
-    apr_file_t *file;
-    apr_finfo_t info;
-    char *bytes;
-
-    if (apr_file_open(&file, path, APR_READ, APR_OS_DEFAULT, pool) ||
-        apr_file_info_get(&info, APR_FINFO_SIZE, file)) {
-        printf("Bail out! cannot open %s\n", path);
-        exit(1);
-    }
-    bytes = apr_pcalloc(pool, (apr_size_t)info.size + 1);
-    if (apr_file_read_full(file, bytes, (apr_size_t)info.size, NULL)) {
-        printf("Bail out! cannot read %s\n", path);
-        exit(1);
-    }
-    apr_file_close(file);
-    return bytes;
-}
 
 /* The text without white space outside strings. */
 static char *compact(const char *text)
@@ -369,8 +113,8 @@ static void test_identity(void)
          "an empty object: all that is missing, but nothing below it"},
         {"{" BEGIN ",'channel':{'id':1}}", "missing /accountId",
          "vector 26: no accountId"},
-        {"{'AccountId':208," BEGIN ",'channel':{'id':1}}",
-         "missing /accountId", "vector 27: another case is another key"},
+        {"{'AccountId':208," BEGIN ",'channel':{'id':1}}", "missing /accountId",
+         "vector 27: another case is another key"},
         {"{'accountId':0," BEGIN ",'channel':{'id':1}}", "range /accountId",
          "vector 28: accountId 0"},
         {"{'accountId':-1," BEGIN ",'channel':{'id':1}}", "range /accountId",
@@ -379,10 +123,10 @@ static void test_identity(void)
          "vector 28: accountId 1.5"},
         {"{'accountId':9007199254740992," BEGIN ",'channel':{'id':1}}",
          "range /accountId", "vector 28: accountId 2^53"},
-        {"{'accountId':1e400," BEGIN ",'channel':{'id':1}}",
-         "range /accountId", "vector 28: accountId 1e400"},
-        {"{'accountId':'208'," BEGIN ",'channel':{'id':1}}",
-         "type /accountId", "vector 29: accountId as a string"},
+        {"{'accountId':1e400," BEGIN ",'channel':{'id':1}}", "range /accountId",
+         "vector 28: accountId 1e400"},
+        {"{'accountId':'208'," BEGIN ",'channel':{'id':1}}", "type /accountId",
+         "vector 29: accountId as a string"},
         {"{'accountId':null," BEGIN ",'channel':{'id':1}}",
          "missing /accountId", "accountId null"},
         {"{'accountId':true," BEGIN ",'channel':{'id':1}}", "type /accountId",
@@ -397,8 +141,8 @@ static void test_identity(void)
          "range /beginAt", "beginAt with a fraction"},
         {"{" ACCOUNT ",'beginAt':'2015-03-27T15:33:59Z','channel':{'id':1}}",
          "type /beginAt", "beginAt as a date"},
-        {"{" ACCOUNT ",'beginAt':null,'channel':{'id':1}}",
-         "missing /beginAt", "beginAt null"},
+        {"{" ACCOUNT ",'beginAt':null,'channel':{'id':1}}", "missing /beginAt",
+         "beginAt null"},
         {"{" ACCOUNT "," BEGIN ",'channel':null}", "missing /channel",
          "channel null"},
         {"{" ACCOUNT "," BEGIN ",'channel':[]}", "type /channel",
@@ -477,16 +221,10 @@ static void test_duplicates(void)
 
 static void test_many_errors(void)
 {
-    apr_array_header_t *parts = apr_array_make(pool, 99, sizeof(char *));
+    decoded_t d = decode(
+        apr_psprintf(pool, "{" MINIMAL ",'paths':[0%s]}", repeat(",0", 39)));
     const smartsupp_problem_t *last;
-    decoded_t d;
-    int i;
 
-    for (i = 0; i < 40; i++) {
-        APR_ARRAY_PUSH(parts, const char *) = i ? ",0" : "0";
-    }
-    d = decode(apr_psprintf(pool, "{" MINIMAL ",'paths':[%s]}",
-                            apr_array_pstrcat(pool, parts, 0)));
     tap_is_int(d.status, SMARTSUPP_ESTRUCTURE, "40 errors");
     tap_is_int(smartsupp_problems_count(d.errors), 40, "... are counted");
     last = smartsupp_problems_get(d.errors, 15);
@@ -508,7 +246,7 @@ static void channel_is(const char *text, const char *channel_id,
 
 static void test_key(void)
 {
-    char *long_id = apr_palloc(pool, 131);
+    const char *id = repeat("x", 126);
     decoded_t d = decode("{" MINIMAL "}");
 
     tap_is_int(d.status, APR_SUCCESS, "the key alone is a conversation");
@@ -532,25 +270,269 @@ static void test_key(void)
                "channel 2^53-1");
     channel_is(CHANNEL_ID("'a b\\u00a0'"), "a b\xc2\xa0",
                "space within, U+00A0 is no control");
-    memset(long_id, 'x', 130);
-    memcpy(long_id + 126, "\xc3\xa9'", 4);
-    long_id[0] = '\'';
-    channel_is(apr_psprintf(pool, CHANNEL_ID("%s"), long_id + 1 - 1),
-               apr_pstrmemdup(pool, long_id + 1, 127), "127 bytes");
-    memset(long_id, 'x', 130);
-    memcpy(long_id + 127, "\xc3\xa9'", 4);
-    long_id[0] = '\'';
-    channel_is(apr_psprintf(pool, CHANNEL_ID("%s"), long_id),
-               apr_pstrmemdup(pool, long_id + 1, 128), "128 bytes");
-    memset(long_id, 'x', 130);
-    memcpy(long_id + 127, "xx\xc3\xa9'" + 2, 4);
-    long_id[0] = '\'';
-    refused(apr_psprintf(pool, CHANNEL_ID("'x%s"), long_id + 1),
+    channel_is(apr_psprintf(pool, CHANNEL_ID("'%s\xc3\xa9'"), id),
+               apr_pstrcat(pool, id, "\xc3\xa9", NULL), "128 bytes");
+    refused(apr_psprintf(pool, CHANNEL_ID("'x%s\xc3\xa9'"), id),
             SMARTSUPP_ESTRUCTURE, "format /channel/id", "129 bytes");
-
     channel_is("{'accountId':9007199254740991,'beginAt':946684800000,"
                "'channel':{'id':1}}",
                "1", "the greatest account, the first moment");
     channel_is("{'accountId':1,'beginAt':4102444800000,'channel':{'id':1}}",
                "1", "the least account, the last moment");
+}
+
+static void test_empty(void)
+{
+    static const struct {
+        const char *text;
+        const char *warnings;
+        const char *name;
+    } vectors[] = {
+        {ROOT("'visitor':null,'paths':null,'messages':null"), "", "null"},
+        {ROOT("'visitor':{},'paths':[],'messages':[]"), "", "empty"},
+        {ROOT("'visitor':[],'paths':{},'messages':{}"), "",
+         "empty in PHP's way, or against it"},
+        {VISITOR("'variables':null"), "", "vector 38: variables null"},
+        {VISITOR("'variables':[]"), "", "vector 38: variables []"},
+        {VISITOR("'variables':{}"), "", "vector 38: variables {}"},
+        {VISITOR("'variables':[1]"), "type /visitor/variables",
+         "vector 38: variables [1]"},
+        {VISITOR("'variables':''"), "type /visitor/variables",
+         "variables a string"},
+        {VISITOR("'variables':7"), "type /visitor/variables",
+         "variables a number"},
+    };
+    apr_size_t i;
+
+    for (i = 0; i < COUNT(vectors); i++) {
+        decoded_t d = decode(vectors[i].text);
+        const smartsupp_conversation_t *c = d.delivery->conversation;
+
+        tap_is(d.status ? list(d.errors) : list(d.delivery->warnings),
+               vectors[i].warnings, vectors[i].name);
+        tap_ok(c && !c->message_rows && !c->path_rows && !c->variable_rows,
+               "... no rows");
+        done(&d);
+    }
+}
+
+static void test_key_order(void)
+{
+    const char *forward = VISITOR("'id':1,'name':'n','email':'e','note':'o',"
+                                  "'group':'g','platform':'p','referer':'r'");
+    const char *backward =
+        "{'visitor':{'referer':'r','platform':'p','group':'g','note':'o',"
+        "'email':'e','name':'n','id':1},'channel':{'id':55039}," BEGIN
+        "," ACCOUNT "}";
+    decoded_t a = decode(forward);
+    decoded_t b = decode(backward);
+
+    tap_is(dump(b.delivery->conversation), dump(a.delivery->conversation),
+           "members in any order");
+    done(&a);
+    done(&b);
+}
+
+/* The content of the first message. */
+static void content_is(const char *content_json, const char *content,
+                       const char *warnings, const char *name)
+{
+    decoded_t d = decode(apr_psprintf(
+        pool, MESSAGE(MESSAGE_FROM ",'content':'%s'"), content_json));
+
+    tap_is(d.delivery->conversation->messages->content, content, name);
+    tap_is(list(d.delivery->warnings), warnings, "... with its warning");
+    done(&d);
+}
+
+static void test_unstorable(void)
+{
+    const int from = (int)strlen(MESSAGE(MESSAGE_FROM ",'content':'")) - 3;
+    decoded_t d;
+
+    content_is("a\\u0000b",
+               "a\xef\xbf\xbd"
+               "b",
+               apr_psprintf(pool, "json_nul @%d", from + 1),
+               "vector 16: U+0000 is replaced");
+    content_is("\\ud83d", "\xef\xbf\xbd",
+               apr_psprintf(pool, "json_surrogate @%d", from),
+               "vector 18: so is half an emoji");
+    content_is("\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd",
+               apr_psprintf(pool, "json_surrogate @%d, json_surrogate @%d",
+                            from, from + 6),
+               "vector 18: so are swapped halves");
+    content_is("\\ud83d\\ude00", "\xf0\x9f\x98\x80", "",
+               "vector 19: a whole one is not");
+
+    refused("{" ACCOUNT "," BEGIN ",'channel':{'id\\u0000x':1}}",
+            SMARTSUPP_ESTRUCTURE, "missing /channel/id",
+            "vector 17: id U+0000 x is not id");
+    d = decode("{" ACCOUNT "," BEGIN ",'channel':{'id\\u0000x':1,'id':2}}");
+    tap_is(d.delivery->conversation->channel_id, "2",
+           "vector 17: nor a second one");
+    tap_ok(strstr(apr_pstrmemdup(pool, d.body, d.delivery->body_length),
+                  "\"id\\u0000x\"") != NULL,
+           "the body itself stays as it was");
+    done(&d);
+}
+
+static void test_limits(void)
+{
+    const char *deep = repeat("[", 31);
+    const char *emoji =
+        apr_pstrcat(pool, repeat("t", 2045), "\xf0\x9f\x98\x80", NULL);
+    decoded_t d;
+
+    warned(apr_psprintf(pool, ROOT("'unknown':%s%s"), deep, repeat("]", 31)),
+           "", "vector 22: depth 32 in an unknown member");
+    refused(apr_psprintf(pool, ROOT("'unknown':[%s%s]"), deep, repeat("]", 31)),
+            SMARTSUPP_ESYNTAX,
+            apr_psprintf(pool, "json_depth @%d",
+                         (int)strlen(ROOT("'unknown':")) - 1 + 31),
+            "vector 22: depth 33");
+
+    warned(apr_psprintf(pool, ROOT("'unknown':[0%s]"), repeat(",0", 65529)), "",
+           "vector 23: 65,536 values");
+
+    d = decode(apr_psprintf(pool, ROOT("'messages':[{" MESSAGE_FROM "}%s]"),
+                            repeat(",{" MESSAGE_FROM "}", 5000)));
+    tap_is_int(d.delivery->conversation->message_rows, 5001,
+               "vector 44: there is no limit of 5,000 messages");
+    tap_is(d.delivery->conversation->messages[5000].sender_kind, "system",
+           "... the last one is there");
+    done(&d);
+
+    content_is(repeat("c", 65535), repeat("c", 65535), "",
+               "vector 45: a content of 65,535 bytes");
+    content_is(repeat("c", 65536), repeat("c", 65536), "",
+               "vector 45: one of 65,536 is not cut");
+    d = decode(apr_psprintf(pool, ROOT("'paths':[{'title':'%s'}]"), emoji));
+    tap_is(d.delivery->conversation->paths->title, emoji,
+           "vector 45: nor a long title");
+    done(&d);
+    warned(MESSAGE(MESSAGE_FROM), "", "vector 43: a message without name");
+
+    d = decode(
+        apr_psprintf(pool, ROOT("'messages':[{}%s]"), repeat(",{}", 149)));
+    tap_is_int(smartsupp_problems_count(d.delivery->warnings), 150,
+               "150 warnings are counted");
+    tap_ok(smartsupp_problems_get(d.delivery->warnings, 99) &&
+               !smartsupp_problems_get(d.delivery->warnings, 100),
+           "... 100 are kept");
+    done(&d);
+
+    d = decode(apr_psprintf(pool, VARIABLES("'%s\xc3\xa9':{'label':[]}"),
+                            repeat("n", 236)));
+    tap_is(smartsupp_problems_get(d.delivery->warnings, 0)->pointer,
+           apr_pstrcat(pool, "/visitor/variables/", repeat("n", 236), NULL),
+           "a long name is cut between characters in the pointer");
+    done(&d);
+    d = decode(apr_psprintf(pool, VARIABLES("'%s':{'label':[]}"),
+                            repeat("n", 100000)));
+    tap_is(smartsupp_problems_get(d.delivery->warnings, 0)->pointer,
+           apr_pstrcat(pool, "/visitor/variables/", repeat("n", 237), NULL),
+           "... a very long one, too");
+    tap_is_int((long long)strlen(d.delivery->conversation->variables->name),
+               100000, "... but not as a name");
+    done(&d);
+}
+
+static void event_is(const char *text, const char *expected, const char *name)
+{
+    decoded_t d = decode(text);
+    const smartsupp_event_t *e = d.delivery->event;
+
+    tap_is(e ? apr_pstrcat(pool, integer_text(e->account_id), " ",
+                           quoted(e->event), " ", quoted(e->timestamp), NULL)
+             : NULL,
+           expected, name);
+    tap_ok(!d.delivery->conversation && d.delivery->warnings &&
+               !smartsupp_problems_count(d.delivery->warnings),
+           "... no conversation, no warning");
+    done(&d);
+}
+
+static void test_events(void)
+{
+    event_is(read_data("rest-event.json"),
+             "881987 'conversation.closed' '2020-08-08T07:53:18.825Z'",
+             "the envelope of a REST webhook");
+    event_is("{'type':'event_callback'}", "NULL NULL NULL",
+             "an event with nothing in it");
+    event_is("{'type':'event_callback','account_id':208,'event':7,"
+             "'timestamp':null}",
+             "208 NULL NULL", "a number as account, others no strings");
+    event_is("{'account_id':'9007199254740991','type':'event_callback'}",
+             "9007199254740991 NULL NULL", "the greatest account");
+    event_is("{'account_id':'9007199254740992','type':'event_callback'}",
+             "NULL NULL NULL", "an account too great");
+    event_is("{'account_id':'99999999999999999999','type':'event_callback'}",
+             "NULL NULL NULL", "one far too great");
+    event_is("{'account_id':1.5,'type':'event_callback'}", "NULL NULL NULL",
+             "a fraction as account");
+    event_is("{'account_id':-1,'type':'event_callback'}", "NULL NULL NULL",
+             "a negative account");
+    event_is("{'account_id':'-1','type':'event_callback'}", "NULL NULL NULL",
+             "a negative text");
+    event_is("{'account_id':'','type':'event_callback'}", "NULL NULL NULL",
+             "no digit");
+    event_is("{'account_id':' 1','type':'event_callback'}", "NULL NULL NULL",
+             "not only digits");
+    event_is("{'type':'event_callback'," MINIMAL "}", "NULL NULL NULL",
+             "an event that looks like a conversation");
+    warned("{'type':'Event_callback'," MINIMAL "}", "", "another type");
+    warned("{'type':['event_callback']," MINIMAL "}", "", "no string");
+    refused("[{'type':'event_callback'}]", SMARTSUPP_ESTRUCTURE, "type",
+            "an event in an array");
+    refused("{'data':{'type':'event_callback'}}", SMARTSUPP_ESTRUCTURE,
+            "missing /accountId, missing /beginAt, missing /channel",
+            "an event further down");
+}
+
+static void test_versions(void)
+{
+    /* from the oldest to the newest */
+    static const smartsupp_version_t versions[] = {
+        {SMARTSUPP_NULL, 9, 9, "f"},
+        {-5, 0, 0, "0"},
+        {0, 0, 0, "0"},
+        {1, 0, 9, "f"},
+        {1, 1, 0, "f"},
+        {1, 1, 1, "0"},
+        {1, 1, 1, "00"},
+        {1, 1, 1, "a"},
+        {1, 2, 0, "0"},
+        {APR_INT64_C(9007199254740991), 0, 0, "0"},
+    };
+    int wrong = 0;
+    apr_size_t a;
+    apr_size_t b;
+
+    for (a = 0; a < COUNT(versions); a++) {
+        for (b = 0; b < COUNT(versions); b++) {
+            int order = smartsupp_version_compare(&versions[a], &versions[b]);
+
+            wrong += (order > 0) - (order < 0) != (a > b) - (a < b);
+        }
+    }
+    tap_is_int(wrong, 0, "versions: end, messages, received, hash; all pairs");
+}
+
+int main(void)
+{
+    begin();
+    test_samples();
+    test_syntax();
+    test_identity();
+    test_duplicates();
+    test_many_errors();
+    test_key();
+    test_empty();
+    test_key_order();
+    test_unstorable();
+    test_limits();
+    test_events();
+    test_versions();
+    return end();
 }

@@ -1,0 +1,499 @@
+package SmartsuppTest::Httpd;
+
+# A private httpd for one test: its own ServerRoot in a temporary folder, a
+# loopback port chosen by the kernel, the configuration written in the test.
+#
+#   my $httpd = SmartsuppTest::Httpd->new(conf => <<'CONF')->start;
+#   SmartsuppTablePrefix chat_
+#   CONF
+#   ... requests to $httpd->port ...
+#   $httpd->expect_log('SMARTSUPP0203');
+#   $httpd->done;
+#
+# done stops it and fails the test when the error log holds a warning or error
+# that was not announced, a sanitizer's line or a crashed child. Called by
+# root, httpd runs as an ordinary user. It leads a session of its own, because
+# it signals its whole process group when it stops.
+#
+# Environment: SMARTSUPP_MPM (event, worker, prefork), SMARTSUPP_MODULE (the
+# .so to load), SMARTSUPP_HTTPD_WRAPPER (words to put before httpd's command,
+# such as `env LD_PRELOAD=libasan.so.8`), SMARTSUPP_KEEP (do not remove the
+# folders).
+
+use strict;
+use warnings;
+
+use Cwd ();
+use File::Basename qw(dirname);
+use File::Copy qw(copy);
+use File::Path qw(make_path);
+use File::Spec ();
+use File::Temp ();
+use IO::Socket::INET ();
+use POSIX ();
+use Test::More ();
+use Time::HiRes qw(sleep time);
+
+use SmartsuppTest::Database ();
+
+# How long to wait for httpd to do as told before giving up, in seconds. Only
+# a hung server ever takes that long.
+use constant PATIENCE => 60;
+
+my $checkout = Cwd::realpath(dirname(__FILE__) . '/../../..');
+my @users = qw(www-data apache http httpd daemon nobody);
+my @modules = qw(log_config unixd authz_core authz_host);
+
+my $config = <<'CONFIG';
+ServerRoot "%%ROOT%%"
+PidFile "%%ROOT%%/run/httpd.pid"
+DefaultRuntimeDir "%%ROOT%%/run"
+%%MODULES%%
+ServerName localhost
+Listen 127.0.0.1:%%PORT%%
+DocumentRoot "%%ROOT%%/htdocs"
+ErrorLog "%%ROOT%%/logs/error.log"
+LogLevel %%LOGLEVEL%%
+Timeout 60
+%%DATABASE%%
+%%HOOK%%
+%%CONF%%
+CONFIG
+
+# Our own default is shorter; no test may depend on a machine's speed.
+my $patience = "\nSmartsuppDatabaseWait 60s";
+
+my $hook = <<'CONFIG';
+<Location "/hook">
+    SetHandler smartsupp-hook
+</Location>
+CONFIG
+
+# A server that is not started yet. All of these may be left out:
+#   conf      what the test adds to the configuration, with %%PORT%%,
+#             %%ROOT%% and %%DB%% (what DBDParams names) filled in
+#   config    the whole configuration instead, where %%MODULES%% stands for
+#             the LoadModule lines
+#   hook      0: no <Location "/hook">
+#   database  a kind of SmartsuppTest::Database, such an object, or 'none'
+#   modules   further modules to load, such as [qw(http2 deflate)]
+#   module    the file of our own module
+#   load      0: the configuration itself loads our module and mod_dbd
+#   mpm, log_level
+#   wrapper   [words to put before httpd's command]
+#   root, user, port  as given, instead of fresh ones; such a root is kept
+sub new {
+    my ($class, %options) = @_;
+    my $self = bless {
+        conf      => '',
+        config    => $config,
+        hook      => 1,
+        database  => 'sqlite',
+        modules   => [],
+        load      => 1,
+        module    => $ENV{SMARTSUPP_MODULE}
+            // "$checkout/build/.libs/mod_smartsupp_hook.so",
+        mpm       => $ENV{SMARTSUPP_MPM} // 'event',
+        log_level => 'info smartsupp_hook:debug',
+        wrapper   => [],
+        user      => ordinary_user(),
+        announced => [],
+        owner     => $$,
+        passing   => Test::More->builder->is_passing,
+        %options,
+    }, $class;
+    $self->make_root;
+    $self->reserve_port if !$self->{port};
+    $self->{database} = SmartsuppTest::Database->new($self->{database},
+        folder => $self->path('db'))
+        if !ref $self->{database} && $self->{database} ne 'none';
+    $self->write_config($self->{conf});
+    return $self;
+}
+
+# A server whose folder is there already, and which may be running; nothing
+# is written. Options: user.
+sub existing {
+    my ($class, $root, %options) = @_;
+    my $self = bless {root => $root, owner => $$, %options}, $class;
+    my $config = eval { slurp($self->path('conf/httpd.conf')) } // '';
+    ($self->{port}) = $config =~ /^Listen .*:(\d+)$/m;
+    return $self;
+}
+
+# The user that httpd runs as: [name, uid, gid] where root calls, else undef,
+# which is the caller.
+sub ordinary_user {
+    return undef if $> != 0;
+    for my $name (@users) {
+        my (undef, undef, $uid, $gid) = getpwnam $name;
+        return [$name, $uid, $gid] if $uid;
+    }
+    die "no ordinary user to run httpd as: tried @users\n";
+}
+
+# A file or folder of the server, named from its ServerRoot.
+sub path { my ($self, $name) = @_; return "$self->{root}/$name" }
+
+sub port     { return $_[0]{port} }
+sub pid      { return $_[0]{pid} }
+sub database { return $_[0]{database} }
+sub url      { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/hook') }
+
+# The ServerRoot with its folders and a copy of our module, so that a rebuild
+# does not change it under a running server.
+sub make_root {
+    my ($self) = @_;
+    if (!$self->{root}) {
+        my $parent = $self->{user} ? '/var/tmp' : File::Spec->tmpdir;
+        $self->{temporary} = File::Temp->newdir('smartsupp-XXXXXXXX',
+            DIR => $parent, CLEANUP => 0);
+        $self->{root} = $self->{temporary}->dirname;
+    }
+    my @folders = map { $self->path($_) } qw(conf db htdocs logs run);
+    make_path(@folders);
+    chmod 0755, $self->{root}, @folders;
+    for my $folder (map { $self->path($_) } qw(db logs run)) {
+        chmod 0700, $folder;
+        $self->give($folder);
+    }
+    my $module = $self->path('mod_smartsupp_hook.so');
+    unlink $module;
+    copy($self->{module}, $module)
+        or die "cannot copy $self->{module}: $! (run make first)\n";
+    chmod 0755, $module;
+    return;
+}
+
+# Make a path belong to the user that httpd runs as.
+sub give {
+    my ($self, $path) = @_;
+    my $user = $self->{user} or return;
+    chown $user->[1], $user->[2], $path or die "chown $path: $!\n";
+    return;
+}
+
+# A free port. The socket stays bound but does not listen: the kernel then
+# gives the port to nobody else, while SO_REUSEADDR lets httpd have it.
+sub reserve_port {
+    my ($self) = @_;
+    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
+        LocalPort => 0, Proto => 'tcp', ReuseAddr => 1)
+        or die "no free port: $@\n";
+    @$self{qw(reservation port)} = ($socket, $socket->sockport);
+    return;
+}
+
+# (Re)write the configuration with another part of the test's own; takes
+# effect at the next start, restart or configtest.
+sub write_config {
+    my ($self, $conf) = @_;
+    my $database = $self->{database};
+    my %value = (
+        MODULES  => $self->load_modules,
+        LOGLEVEL => $self->{log_level},
+        DATABASE => ref $database ? $database->config . $patience : '',
+        HOOK     => $self->{hook} ? $hook : '',
+        CONF     => $conf,
+        ROOT     => $self->{root},
+        PORT     => $self->{port},
+        DB       => ref $database ? $database->params : '',
+    );
+    my $text = $self->{config};
+    1 while $text =~ s/%%([A-Z]+)%%/$value{$1} \/\/ die "no %%$1%%\n"/ge;
+    spew($self->path('conf/httpd.conf'), $text);
+    return $self;
+}
+
+# What apxs knows: the program and the folder of its modules.
+sub apxs {
+    my ($name) = @_;
+    our %answers;
+    return $answers{$name} //= do {
+        my ($apxs) = grep { -x } map { ("$_/apxs", "$_/apxs2") }
+            split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/bin';
+        my $answer = `$apxs -q $name`;
+        chomp $answer;
+        length $answer ? $answer : die "apxs -q $name says nothing\n";
+    };
+}
+
+sub program { return apxs('SBINDIR') . '/' . apxs('PROGNAME') }
+
+# The LoadModule lines for what is not compiled in.
+sub load_modules {
+    my ($self) = @_;
+    our $static //= join '', map { /^\s+(?:mod_)?(\w+)\.c/ ? " $1 " : () }
+        do { my $httpd = program(); `$httpd -l` };
+    my $folder = apxs('LIBEXECDIR');
+    my @names = (@modules, $self->{load} ? 'dbd' : ());
+    unshift @names, "mpm_$self->{mpm}"
+        if $static !~ / (?:mpm_)?(?:event|worker|prefork) /;
+    my $lines = '';
+    for my $name (grep { $static !~ / $_ / } @names, @{$self->{modules}}) {
+        $lines .= "LoadModule ${name}_module \"$folder/mod_$name.so\"\n";
+    }
+    $lines .= 'LoadModule smartsupp_hook_module '
+        . "\"$self->{root}/mod_smartsupp_hook.so\"\n"
+        if $self->{load};
+    chomp $lines;
+    return $lines;
+}
+
+# Start it, wait until it accepts, return the object; dies with the error log
+# when it does not come up.
+sub start {
+    my ($self) = @_;
+    my $pid = $self->spawn($self->path('logs/start.log'), '-DFOREGROUND');
+    $self->{pid} = $pid;
+    my $up = $self->wait_for(sub {
+        die $self->failure('httpd ended at start') if waitpid($pid, 1) == $pid;
+        my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+            PeerPort => $self->{port}, Proto => 'tcp') or return 0;
+        close $socket;
+        return $self->pid_from_file == $pid;
+    });
+    die $self->failure('httpd does not accept') if !$up;
+    return $self;
+}
+
+# Fork and run httpd with these arguments in a session of its own, as the
+# ordinary user, with its output in a file; gives the pid.
+sub spawn {
+    my ($self, $output, @arguments) = @_;
+    my @command = (@{$self->{wrapper}},
+        split(' ', $ENV{SMARTSUPP_HTTPD_WRAPPER} // ''),
+        program(), '-d', $self->{root}, '-f', $self->path('conf/httpd.conf'), @arguments);
+    my $pid = fork // die "fork: $!\n";
+    return $pid if $pid;
+
+    eval {
+        POSIX::setsid();
+        become($self->{user});
+        open STDIN, '<', '/dev/null' or die "stdin: $!\n";
+        open STDOUT, '>', $output or die "$output: $!\n";
+        open STDERR, '>&', \*STDOUT or die "stderr: $!\n";
+        chdir $self->{root} or die "chdir: $!\n";
+        exec { $command[0] } @command or die "$command[0]: $!\n";
+    };
+    print STDERR $@;
+    POSIX::_exit(127);
+}
+
+# Give up root's rights for good, in a child that is about to run httpd.
+sub become {
+    my ($user) = @_;
+    my ($name, $uid, $gid) = @{$user // return};
+    $) = "$gid $gid";
+    POSIX::setgid($gid) && POSIX::setuid($uid) && $> == $uid && $< == $uid
+        or die "cannot become $name: $!\n";
+    return;
+}
+
+# The exit status and the output of a configtest.
+sub configtest {
+    my ($self) = @_;
+    my $output = $self->path('logs/configtest.log');
+    waitpid $self->spawn($output, '-t'), 0;
+    return ($? >> 8 || $? & 127, slurp($output));
+}
+
+# Read the configuration again: gracefully, or at once.
+sub graceful { return $_[0]->reload('USR1') }
+sub restart  { return $_[0]->reload('HUP') }
+
+sub reload {
+    my ($self, $signal) = @_;
+    my $before = () = $self->log =~ /resuming normal operations/g;
+    kill $signal, $self->{pid} or die "httpd is gone\n";
+    $self->wait_for(sub {
+        my $now = () = $self->log =~ /resuming normal operations/g;
+        return $now > $before;
+    }) or die $self->failure("httpd did not come back after SIG$signal");
+    return $self;
+}
+
+# Stop it in good order; true when no process of it is left. What does not go
+# within PATIENCE is killed, and so are children whose parent is gone: they
+# listen to nobody else.
+sub stop {
+    my ($self) = @_;
+    my $pid = $self->{pid} or return 1;
+    my $gone = 1;
+    if (kill 'TERM', grep { $_ == $pid } $self->processes) {
+        $gone = $self->wait_for(sub {
+            waitpid $pid, 1;
+            return !$self->processes;
+        });
+    }
+    $self->kill9;
+    return $gone;
+}
+
+# kill -9 for parent and children alike; harmless where none is left.
+sub kill9 {
+    my ($self) = @_;
+    my $pid = $self->{pid} or return;
+    $self->wait_for(sub {
+        kill 'KILL', $self->processes;
+        waitpid $pid, 1;
+        return !$self->processes;
+    });
+    delete $self->{pid};
+    unlink $self->path('run/httpd.pid');
+    return;
+}
+
+# All processes of its session that are not zombies, and those without the
+# parent.
+sub processes {
+    my ($self) = @_;
+    my $session = $self->{pid} or return;
+    my @found;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        my $line = eval { slurp($file) } // next;
+        my ($pid, $state, $in) = $line =~ /^(\d+) \(.*\) (\S) \S+ \S+ (\d+)/s;
+        push @found, $pid if $in && $in == $session && $state !~ /[ZX]/;
+    }
+    return @found;
+}
+
+sub children { my ($self) = @_; return grep { $_ != $self->{pid} } $self->processes }
+
+# The pid in the pid file, or 0.
+sub pid_from_file {
+    my ($self) = @_;
+    my $text = eval { slurp($self->path('run/httpd.pid')) } // '';
+    return $text =~ /^(\d+)\s*$/ ? $1 : 0;
+}
+
+# Take over a server that runs already in this root: its pid, or 0 when there
+# is none. The pid file may be stale and its pid another's by now, so at least
+# one process of that session must run with our configuration. (The parent may
+# be gone while its children live.)
+sub attach {
+    my ($self) = @_;
+    $self->{pid} = $self->pid_from_file or return 0;
+    my $ours = $self->path('conf/httpd.conf');
+    for my $pid ($self->processes) {
+        my $command = eval { slurp("/proc/$pid/cmdline") } // '';
+        return $self->{pid} if index($command, $ours) >= 0;
+    }
+    return $self->{pid} = 0;
+}
+
+# True as soon as the condition is; false after PATIENCE seconds.
+sub wait_for {
+    my ($self, $condition) = @_;
+    my $end = time + PATIENCE;
+    until ($condition->()) {
+        return 0 if time > $end;
+        sleep 0.02;
+    }
+    return 1;
+}
+
+# The error log so far.
+sub log { return eval { slurp($_[0]->path('logs/error.log')) } // '' }
+
+# A message to die with: what happened and what httpd said of it.
+sub failure {
+    my ($self, $what) = @_;
+    my $start = eval { slurp($self->path('logs/start.log')) } // '';
+    return "$what (mpm $self->{mpm}, $self->{root}):\n$start" . $self->log;
+}
+
+# Announce lines of the error log, by tag or pattern. The first must come, at
+# least once, the second may.
+sub expect_log { my ($self, @what) = @_; return $self->announce(1, @what) }
+sub allow_log  { my ($self, @what) = @_; return $self->announce(0, @what) }
+
+sub announce {
+    my ($self, $must, @what) = @_;
+    push @{$self->{announced}}, map { { must => $must, name => $_,
+        pattern => ref $_ ? $_ : qr/\b\Q$_\E:/ } } @what;
+    return $self;
+}
+
+# The lines of the log that have to be announced: warnings and worse, and all
+# that httpd itself did not write (sanitizers, libraries, crashed children).
+sub grave_lines {
+    my ($self) = @_;
+    my $start = eval { slurp($self->path('logs/start.log')) } // '';
+    return grep {
+        !/^\[[^]]+\] \[[\w-]*:(?:notice|info|debug|trace\d)\]/
+            || /exit signal|AH00(?:050|051|052)\b/
+    } grep { /\S/ } split /\n/, $start . $self->log;
+}
+
+# Stop, look at the error log, remove the folder: one test result.
+sub done {
+    my ($self) = @_;
+    my @wrong = $self->stop ? () : ('a process outlived the stop');
+    my @lines = $self->grave_lines;
+    for my $announced (@{$self->{announced}}) {
+        my $seen = $announced->{pattern};
+        push @wrong, "missing: $announced->{name}"
+            if $announced->{must} && $self->log !~ $seen;
+        @lines = grep { $_ !~ $seen } @lines;
+    }
+    push @wrong, map { "not announced: $_" } @lines;
+    my $good = Test::More::ok(!@wrong,
+        'the error log holds only what was announced');
+    Test::More::diag($_) for @wrong;
+    $self->{failed} ||= !$good;
+    $self->{finished} = 1;
+    $self->remove;
+    return $good;
+}
+
+# Remove the temporary folder, unless someone may want to look into it.
+sub remove {
+    my ($self) = @_;
+    my $folder = delete $self->{temporary} or return;
+    my $failed = $self->{failed}
+        || $self->{passing} && !Test::More->builder->is_passing;
+    return Test::More::diag("kept: $folder") if $ENV{SMARTSUPP_KEEP} || $failed;
+    File::Path::remove_tree("$folder");
+    return;
+}
+
+# The safety net: a test that died leaves no server behind.
+sub DESTROY {
+    my ($self) = @_;
+    local ($?, $@, $!);
+    return if $self->{finished} || $$ != $self->{owner} || !$self->{temporary};
+    $self->{failed} ||= $self->{pid};
+    $self->stop;
+    $self->remove;
+    return;
+}
+
+# A file of conf/ as shipped, with the database in %%ROOT%%/db.
+sub shipped {
+    my ($name) = @_;
+    my $text = slurp("$checkout/conf/$name");
+    $text =~ s{/var/lib/smartsupp_hook\b}{%%ROOT%%/db}g;
+    $text =~ s{\@LIBEXECDIR\@(?=/mod_smartsupp_hook)}{%%ROOT%%}g;
+    $text =~ s{\@LIBEXECDIR\@}{apxs('LIBEXECDIR')}ge;
+    return $text;
+}
+
+# The whole of a file; dies when it cannot be read.
+sub slurp {
+    my ($file) = @_;
+    open my $in, '<:raw', $file or die "$file: $!\n";
+    local $/;
+    return scalar(<$in>) // '';
+}
+
+# Write a whole file.
+sub spew {
+    my ($file, $text) = @_;
+    open my $out, '>:raw', $file or die "$file: $!\n";
+    print $out $text;
+    close $out or die "$file: $!\n";
+    return;
+}
+
+1;
