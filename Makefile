@@ -1,7 +1,8 @@
 # mod_smartsupp_hook. README.md says what each target does for its user.
 
 BUILD = build
-APXS = $(shell command -v apxs || command -v apxs2)
+FIND_APXS = command -v apxs || command -v apxs2
+APXS = $(shell $(FIND_APXS))
 PROVE_FLAGS = -j2
 DESTDIR =
 
@@ -40,7 +41,7 @@ endif
 $(BUILD)/config.mk: Makefile
 	@mkdir -p $(@D)
 	$(call need,$(BUILD_PACKAGES))
-	@apxs=$(APXS); \
+	@apxs=$${APXS:-$$($(FIND_APXS))}; \
 	[ -n "$$apxs" ] || { echo "apxs is missing: see README.md" >&2; exit 1; }; \
 	apr=$$($$apxs -q APR_CONFIG); apu=$$($$apxs -q APU_CONFIG); { \
 	    echo "APR_FLAGS = $$($$apr --cppflags --includes)" \
