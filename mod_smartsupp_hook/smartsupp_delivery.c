@@ -1,5 +1,7 @@
 #include "smartsupp_delivery.h"
 
+#include <string.h>
+
 /* The compiler's atomics, not APR's: ThreadSanitizer cannot see into libapr,
  * and would take the order that they give for a race. */
 
@@ -13,11 +15,12 @@ apr_status_t smartsupp_delivery_create(smartsupp_delivery_t **delivery,
         return status;
     }
     apr_pool_tag(pool, "smartsupp_delivery");
-    *delivery = apr_pcalloc(pool, sizeof(**delivery));
+    *delivery = apr_palloc(pool, sizeof(**delivery));
     if (!*delivery) {
         apr_pool_destroy(pool);
         return APR_ENOMEM;
     }
+    memset(*delivery, 0, sizeof(**delivery));
     (*delivery)->pool = pool;
     (*delivery)->references = 1;
     return APR_SUCCESS;

@@ -7,8 +7,8 @@
  * read; only the creator may write, before it hands the delivery to anyone
  * else. The counting is atomic, all else is plain memory.
  *
- * The pool does not abort the process when memory is short: an allocation from
- * it may give NULL, and apr_pstrdup and its kin would write to it.
+ * The pool does not abort the process when memory is short: apr_palloc from it
+ * may give NULL, which apr_pcalloc, apr_pstrdup and their kin would write to.
  */
 #ifndef SMARTSUPP_DELIVERY_H
 #define SMARTSUPP_DELIVERY_H

@@ -80,12 +80,14 @@ void smartsupp_field_warning(smartsupp_reader_t *reader, const char *code,
 
 void *smartsupp_field_alloc(smartsupp_reader_t *reader, apr_size_t size)
 {
-    void *memory = apr_pcalloc(reader->pool, size);
+    /* apr_pcalloc would write to NULL. */
+    void *memory = apr_palloc(reader->pool, size);
 
     if (!memory) {
         reader->status = APR_ENOMEM;
+        return NULL;
     }
-    return memory;
+    return memset(memory, 0, size);
 }
 
 const char *smartsupp_field_copy(smartsupp_reader_t *reader, const char *text)

@@ -139,7 +139,7 @@ static apr_size_t kept_length(const char *pointer)
 }
 
 /* The pools of deliveries do not abort the process when memory is short, and
- * apr_pstrmemdup would write to NULL. */
+ * apr_pstrmemdup, like apr_pcalloc, would write to NULL. */
 static const char *copy_pointer(const char *pointer, apr_pool_t *pool)
 {
     apr_size_t length = kept_length(pointer);
@@ -155,11 +155,12 @@ static const char *copy_pointer(const char *pointer, apr_pool_t *pool)
 
 smartsupp_problems_t *smartsupp_problems_make(int max, apr_pool_t *pool)
 {
-    smartsupp_problems_t *problems = apr_pcalloc(pool, sizeof(*problems));
+    smartsupp_problems_t *problems = apr_palloc(pool, sizeof(*problems));
 
     if (!problems) {
         return NULL;
     }
+    memset(problems, 0, sizeof(*problems));
     problems->pool = pool;
     problems->max = max;
     return problems;

@@ -47,8 +47,9 @@ sub chunked_bodies {
         my $answer = dial($httpd)->write(request(chunked($body, $size),
             headers => ['Transfer-Encoding' => 'chunked']))->answer;
         is $answer->{result}, 'stored', "chunks of $size bytes";
-        is $database->value('SELECT length(CAST(body AS BLOB)) FROM smartsupp_conversation'
-            . ' ORDER BY rowid DESC LIMIT 1'), length $body, 'all of it';
+        is $database->value('SELECT length(CAST(body AS BLOB))'
+            . ' FROM smartsupp_conversation ORDER BY rowid DESC LIMIT 1'),
+            length $body, 'all of it';
     }
     for my $size (3000, 3001) {
         my $answer = dial($httpd)->write(request(chunked('[' . ' ' x ($size - 2)
@@ -135,11 +136,12 @@ sub malformed_chunks {
 # With prior knowledge: with a length and without one, too long, and a GET.
 sub http2 {
     my $curl = 'curl -sS --noproxy "*" --http2-prior-knowledge -w'
-        . ' "%{http_version} %{response_code}\n" -o ' . $httpd->path('conf/out');
+        . ' "%{http_version} %{response_code}\n" -o '
+        . $httpd->path('conf/out');
     my $url = $httpd->url;
-    my @files = map { my $file = $httpd->path("conf/$_.json");
-        SmartsuppTest::Httpd::spew($file, fresh('visitor.note' => 'x' x 99_000));
-        $file } 1, 2;
+    my @files = map { $httpd->path("conf/$_.json") } 1, 2;
+    SmartsuppTest::Httpd::spew($_, fresh('visitor.note' => 'x' x 99_000))
+        for @files;
     is `$curl --data-binary \@$files[0] $url`, "2 200\n", 'HTTP/2';
     is `cat $files[1] | $curl -X POST -T - $url`, "2 200\n",
         'without a Content-Length';

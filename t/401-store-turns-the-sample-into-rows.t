@@ -71,7 +71,8 @@ my @messages = map { my %row = %key;
         1427470476687, undef];
 
 my @paths = (
-    {%key, seq => 0, url => 'http://developers.smartsupp.com/smartsupp/hook-post',
+    {%key, seq => 0,
+        url => 'http://developers.smartsupp.com/smartsupp/hook-post',
         title => 'POST Hook · Smartsupp'},
     {%key, seq => 1, url => 'http://developers.smartsupp.com',
         title => 'API · Smartsupp'},

@@ -2,6 +2,7 @@
  * Deliveries, their memory, and what happens when there is none left.
  */
 #include <dlfcn.h>
+#include <sys/mman.h>
 
 #include <apr_thread_proc.h>
 
@@ -10,26 +11,26 @@
 #include "decoded.h"
 
 /*
- * Memory that runs out. The program's own malloc stands before that of libc,
- * for libcjson and libapr too, and lets the one fail whose turn it is. Where
- * something else has taken malloc (valgrind; a sanitizer that is linked in),
- * only that of cJSON can be made to fail.
+ * Memory that runs out. The program's own malloc and mmap (from which Debian's
+ * APR makes its pools) stand before those of libc, for the libraries too, and
+ * let the request fail whose turn it is. Where something else has taken malloc
+ * (valgrind; a sanitizer that is linked in), only cJSON's can be made to fail.
  */
-static int mallocs;
-static int mallocs_until_failure = -1; /* -1: never */
+static int requests;
+static int requests_until_failure = -1; /* -1: never */
 
-static int malloc_fails(void)
+static int request_fails(void)
 {
-    mallocs++;
-    return mallocs_until_failure >= 0 && !mallocs_until_failure--;
+    requests++;
+    return requests_until_failure >= 0 && !requests_until_failure--;
 }
 
 static void *malloc_of_cjson(size_t size)
 {
-    return malloc_fails() ? NULL : malloc(size);
+    return request_fails() ? NULL : malloc(size);
 }
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 #define MALLOC_IS_TAKEN
 #endif
 #ifdef __has_feature
@@ -47,17 +48,29 @@ void *malloc(size_t size)
     if (!next) {
         *(void **)&next = dlsym(RTLD_NEXT, "malloc");
     }
-    return malloc_fails() ? NULL : next(size);
+    return request_fails() ? NULL : next(size);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int file,
+           off_t offset)
+{
+    static void *(*next)(void *, size_t, int, int, int, off_t);
+
+    if (!next) {
+        *(void **)&next = dlsym(RTLD_NEXT, "mmap");
+    }
+    return request_fails() ? MAP_FAILED
+                           : next(at, size, protection, flags, file, offset);
 }
 #endif
 
 static int malloc_is_ours(void)
 {
     void *(*volatile call)(size_t) = malloc; /* so that it is not left out */
-    int before = mallocs;
+    int before = requests;
 
     free(call(1));
-    return mallocs > before;
+    return requests > before;
 }
 
 /* A body whose decoding takes memory everywhere: for the copy that is parsed,
@@ -74,9 +87,9 @@ static char *hungry_body(int length)
 }
 
 /* Decode once, with so many bytes of the pool's first block taken before, and
- * with the malloc of that number failing. Gives whether it came to that. */
-static int fail_one_malloc(const char *body, apr_size_t taken, int number,
-                           int *wrong)
+ * with the request of that number failing. Gives whether it came to that. */
+static int fail_one_request(const char *body, apr_size_t taken, int number,
+                            int *wrong)
 {
     smartsupp_problems_t *errors = smartsupp_problems_make(16, pool);
     smartsupp_delivery_t *delivery;
@@ -91,10 +104,10 @@ static int fail_one_malloc(const char *body, apr_size_t taken, int number,
     delivery->body = body;
     delivery->body_length = strlen(body);
     apr_palloc(delivery->pool, taken);
-    mallocs_until_failure = number;
+    requests_until_failure = number;
     status = smartsupp_conversation_decode(delivery, errors, MANY);
-    failed = mallocs_until_failure < 0;
-    mallocs_until_failure = -1;
+    failed = requests_until_failure < 0;
+    requests_until_failure = -1;
 
     /* A warning that finds no memory is no failure. */
     if (status == APR_SUCCESS) {
@@ -111,12 +124,12 @@ static int fail_one_malloc(const char *body, apr_size_t taken, int number,
     return failed;
 }
 
-/* Fail each malloc of a decoding in turn, until none is left to fail. */
-static void fail_each_malloc(const char *body, apr_size_t taken, int *wrong)
+/* Fail each request for memory in turn, until none is left to fail. */
+static void fail_each_request(const char *body, apr_size_t taken, int *wrong)
 {
     int number = 0;
 
-    while (fail_one_malloc(body, taken, number, wrong)) {
+    while (fail_one_request(body, taken, number, wrong)) {
         number++;
     }
     *wrong += number < 60; /* which would be less than the tree takes */
@@ -131,16 +144,16 @@ static void test_memory(void)
 
     if (!malloc_is_ours()) {
         cJSON_InitHooks(&hooks);
-        fail_each_malloc(body, 0, &wrong);
+        fail_each_request(body, 0, &wrong);
         cJSON_InitHooks(NULL);
         tap_is_int(wrong, 0, "vector 48: each malloc of cJSON fails");
         return;
     }
-    fail_each_malloc(body, 0, &wrong);
-    tap_is_int(wrong, 0, "vector 48: each malloc fails");
+    fail_each_request(body, 0, &wrong);
+    tap_is_int(wrong, 0, "vector 48: each request for memory fails");
     body = hungry_body(1);
     for (taken = 0; taken < 8192; taken += 16) {
-        fail_each_malloc(body, taken, &wrong);
+        fail_each_request(body, taken, &wrong);
     }
     tap_is_int(wrong, 0, "vector 48: each thing that the pool is asked for");
 }
@@ -149,7 +162,16 @@ static void test_delivery(void)
 {
     smartsupp_delivery_t *first;
     smartsupp_delivery_t *second;
+    apr_allocator_t *fresh;
 
+    if (malloc_is_ours()) {
+        apr_allocator_create(&fresh);
+        requests_until_failure = 0;
+        tap_is_int(smartsupp_delivery_create(&first, fresh), APR_ENOMEM,
+                   "no memory, no delivery");
+        requests_until_failure = -1;
+        apr_allocator_destroy(fresh);
+    }
     tap_is_int(smartsupp_delivery_create(&first, allocator), APR_SUCCESS,
                "a delivery is made");
     tap_ok(first->pool && !first->body && !first->conversation &&
@@ -228,10 +250,10 @@ static void test_too_many_values(void)
     smartsupp_delivery_create(&delivery, allocator);
     delivery->body = json(text);
     delivery->body_length = strlen(text);
-    before = mallocs;
+    before = requests;
     tap_is_int(smartsupp_conversation_decode(delivery, errors, MANY),
                SMARTSUPP_ESYNTAX, "vector 23: one more is refused");
-    tap_is_int(mallocs - before, 0, "... before any memory is spent");
+    tap_is_int(requests - before, 0, "... before any memory is spent");
     smartsupp_delivery_release(delivery);
 }
 

@@ -1,7 +1,7 @@
 package SmartsuppTest::Httpd;
 
 # A private httpd for one test: its own ServerRoot in a temporary folder, a
-# loopback port chosen by the kernel, the configuration written in the test.
+# port chosen by the kernel, the configuration written in the test.
 #
 #   my $httpd = SmartsuppTest::Httpd->new(conf => <<'CONF')->start;
 #   SmartsuppTablePrefix chat_
@@ -44,6 +44,11 @@ my $checkout = Cwd::realpath(dirname(__FILE__) . '/../../..');
 my @users = qw(www-data apache http httpd daemon nobody);
 my @modules = qw(log_config unixd authz_core authz_host);
 
+# A test that is told to end dies, so that its servers end with it.
+for my $signal (qw(HUP INT TERM)) {
+    $SIG{$signal} //= sub { die "ended by SIG$_[0]\n" };
+}
+
 my $config = <<'CONFIG';
 ServerRoot "%%ROOT%%"
 PidFile "%%ROOT%%/run/httpd.pid"
@@ -54,7 +59,6 @@ Listen 127.0.0.1:%%PORT%%
 DocumentRoot "%%ROOT%%/htdocs"
 ErrorLog "%%ROOT%%/logs/error.log"
 LogLevel %%LOGLEVEL%%
-Timeout 60
 %%DATABASE%%
 %%HOOK%%
 %%CONF%%
@@ -81,7 +85,7 @@ CONFIG
 #   load      0: the configuration itself loads our module and mod_dbd
 #   mpm, log_level
 #   wrapper   [words to put before httpd's command]
-#   root, user, port  as given, instead of fresh ones; such a root is kept
+#   root, user  as given, instead of fresh ones; such a root is kept
 sub new {
     my ($class, %options) = @_;
     my $self = bless {
@@ -103,7 +107,7 @@ sub new {
         %options,
     }, $class;
     $self->make_root;
-    $self->reserve_port if !$self->{port};
+    $self->reserve_port;
     $self->{database} = SmartsuppTest::Database->new($self->{database},
         folder => $self->path('db'))
         if !ref $self->{database} && $self->{database} ne 'none';
@@ -233,19 +237,17 @@ sub load_modules {
     for my $name (grep { $static !~ / $_ / } @names, @{$self->{modules}}) {
         $lines .= "LoadModule ${name}_module \"$folder/mod_$name.so\"\n";
     }
-    $lines .= 'LoadModule smartsupp_hook_module '
-        . "\"$self->{root}/mod_smartsupp_hook.so\"\n"
-        if $self->{load};
-    chomp $lines;
-    return $lines;
+    return $lines if !$self->{load};
+    return $lines . 'LoadModule smartsupp_hook_module '
+        . qq{"$self->{root}/mod_smartsupp_hook.so"};
 }
 
-# Start it, wait until it accepts, return the object; dies with the error log
-# when it does not come up.
+# Start it, wait until it accepts; dies with the error log if it does not.
 sub start {
     my ($self) = @_;
-    my $pid = $self->spawn($self->path('logs/start.log'), '-DFOREGROUND');
-    $self->{pid} = $pid;
+    unlink $self->path('run/httpd.pid'); # a stale one may name anyone
+    my $pid = $self->{pid}
+        = $self->spawn($self->path('logs/start.log'), '-DFOREGROUND');
     my $up = $self->wait_for(sub {
         die $self->failure('httpd ended at start') if waitpid($pid, 1) == $pid;
         my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
@@ -263,10 +265,10 @@ sub spawn {
     my ($self, $output, @arguments) = @_;
     my @command = (@{$self->{wrapper}},
         split(' ', $ENV{SMARTSUPP_HTTPD_WRAPPER} // ''),
-        program(), '-d', $self->{root}, '-f', $self->path('conf/httpd.conf'), @arguments);
+        program(), '-d', $self->{root},
+        '-f', $self->path('conf/httpd.conf'), @arguments);
     my $pid = fork // die "fork: $!\n";
     return $pid if $pid;
-
     eval {
         POSIX::setsid();
         become($self->{user});
@@ -344,8 +346,7 @@ sub kill9 {
     return;
 }
 
-# All processes of its session that are not zombies, and those without the
-# parent.
+# All processes of its session that are not zombies; all but the parent.
 sub processes {
     my ($self) = @_;
     my $session = $self->{pid} or return;
@@ -358,7 +359,10 @@ sub processes {
     return @found;
 }
 
-sub children { my ($self) = @_; return grep { $_ != $self->{pid} } $self->processes }
+sub children {
+    my ($self) = @_;
+    return grep { $_ != $self->{pid} } $self->processes;
+}
 
 # The pid in the pid file, or 0.
 sub pid_from_file {
@@ -367,10 +371,9 @@ sub pid_from_file {
     return $text =~ /^(\d+)\s*$/ ? $1 : 0;
 }
 
-# Take over a server that runs already in this root: its pid, or 0 when there
-# is none. The pid file may be stale and its pid another's by now, so at least
-# one process of that session must run with our configuration. (The parent may
-# be gone while its children live.)
+# Take over a server that runs already in this root: its pid, or 0. The pid in
+# the file may be another's by now, and the parent gone while its children
+# live: one process of that session must run with our configuration.
 sub attach {
     my ($self) = @_;
     $self->{pid} = $self->pid_from_file or return 0;
@@ -410,8 +413,8 @@ sub allow_log  { my ($self, @what) = @_; return $self->announce(0, @what) }
 
 sub announce {
     my ($self, $must, @what) = @_;
-    push @{$self->{announced}}, map { { must => $must, name => $_,
-        pattern => ref $_ ? $_ : qr/\b\Q$_\E:/ } } @what;
+    push @{$self->{announced}}, map { {must => $must, name => $_,
+        pattern => ref $_ ? $_ : qr/\b\Q$_\E:/} } @what;
     return $self;
 }
 
@@ -438,24 +441,22 @@ sub done {
         @lines = grep { $_ !~ $seen } @lines;
     }
     push @wrong, map { "not announced: $_" } @lines;
-    my $good = Test::More::ok(!@wrong,
-        'the error log holds only what was announced');
+    Test::More::ok(!@wrong, 'the error log holds only what was announced')
+        or $self->{failed} = 1;
     Test::More::diag($_) for @wrong;
-    $self->{failed} ||= !$good;
     $self->{finished} = 1;
     $self->remove;
-    return $good;
+    return !$self->{failed};
 }
 
 # Remove the temporary folder, unless someone may want to look into it.
 sub remove {
     my ($self) = @_;
     my $folder = delete $self->{temporary} or return;
-    my $failed = $self->{failed}
+    return Test::More::diag("kept: $folder")
+        if $ENV{SMARTSUPP_KEEP} || $self->{failed}
         || $self->{passing} && !Test::More->builder->is_passing;
-    return Test::More::diag("kept: $folder") if $ENV{SMARTSUPP_KEEP} || $failed;
-    File::Path::remove_tree("$folder");
-    return;
+    return File::Path::remove_tree("$folder");
 }
 
 # The safety net: a test that died leaves no server behind.
