@@ -31,7 +31,7 @@ typedef void read_row_t(void *row, decoder_t *decoder,
 
 #define TABLE(fields)                                                          \
     {                                                                          \
-        fields, sizeof(fields) / sizeof(fields[0])                             \
+        (fields), sizeof(fields) / sizeof((fields)[0])                         \
     }
 
 /* Members that need more than their kind are read one by one, and have a name
@@ -261,7 +261,7 @@ static void read_visitor(decoder_t *decoder, const smartsupp_place_t *at)
     if (!conversation->visitor_group) {
         conversation->visitor_group = group_key;
     }
-    else if (group_key && strcmp(group_key, conversation->visitor_group)) {
+    else if (group_key && strcmp(group_key, conversation->visitor_group) != 0) {
         smartsupp_field_warning(decoder->reader, "conflict", &place);
     }
 

@@ -129,7 +129,7 @@ static void print_double(char *text, double number)
     int digits = 15;
 
     do {
-        snprintf(printed, sizeof(printed), "%.*g", digits, number);
+        (void)snprintf(printed, sizeof(printed), "%.*g", digits, number);
     } while (strtod(printed, NULL) != number && digits++ < 17);
     while (*from) {
         apr_size_t plain = strspn(from, "0123456789+-e");
@@ -306,12 +306,14 @@ static void find_fields(const cJSON **found, smartsupp_reader_t *reader,
 {
     const cJSON *member;
     int next = 0;
+    int i;
 
-    memset(found, 0, sizeof(*found) * SMARTSUPP_FIELDS_MAX);
+    for (i = 0; i < SMARTSUPP_FIELDS_MAX; i++) {
+        found[i] = NULL;
+    }
     cJSON_ArrayForEach(member, at->value)
     {
-        int i = find_field(table, member->string, next);
-
+        i = find_field(table, member->string, next);
         if (i < 0) {
             continue;
         }

@@ -49,28 +49,29 @@ static int is_digit(byte_t byte)
     return byte >= '0' && byte <= '9';
 }
 
-static int hex_digit(byte_t byte)
+/* Its value, or 16 for what is no hexadecimal digit. */
+static unsigned int hex_digit(byte_t byte)
 {
     if (is_digit(byte)) {
-        return byte - '0';
+        return byte - (unsigned int)'0';
     }
     byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+    return byte >= 'a' && byte <= 'f' ? byte - (unsigned int)'a' + 10 : 16;
 }
 
-/* The code unit that the four hex digits at `at` stand for. */
-static int hex_unit(const byte_t *at)
+/* The code unit that the four hexadecimal digits at `at` stand for. */
+static unsigned int hex_unit(const byte_t *at)
 {
     return hex_digit(at[0]) << 12 | hex_digit(at[1]) << 8 |
            hex_digit(at[2]) << 4 | hex_digit(at[3]);
 }
 
-static int is_high_surrogate(int unit)
+static int is_high_surrogate(unsigned int unit)
 {
     return unit >= 0xd800 && unit <= 0xdbff;
 }
 
-static int is_low_surrogate(int unit)
+static int is_low_surrogate(unsigned int unit)
 {
     return unit >= 0xdc00 && unit <= 0xdfff;
 }
@@ -84,7 +85,7 @@ static int low_surrogate_at(const byte_t *at, const byte_t *end)
         return 0;
     }
     for (i = 2; i < 6; i++) {
-        if (hex_digit(at[i]) < 0) {
+        if (hex_digit(at[i]) > 15) {
             return 0;
         }
     }
@@ -94,8 +95,8 @@ static int low_surrogate_at(const byte_t *at, const byte_t *end)
 /* What is wrong with the escape of the code unit that ends before `after`:
  * json_nul, json_surrogate, or NULL. *pair says whether the escape after it
  * belongs to it. */
-static const char *unstorable_unit(int *pair, int unit, const byte_t *after,
-                                   const byte_t *end)
+static const char *unstorable_unit(int *pair, unsigned int unit,
+                                   const byte_t *after, const byte_t *end)
 {
     *pair = 0;
     if (unit == 0) {
@@ -212,7 +213,7 @@ static apr_status_t scan_escape(scanner_t *s)
     }
     s->at++;
     for (i = 0; i < 4; i++, s->at++) {
-        if (s->at == s->end || hex_digit(*s->at) < 0) {
+        if (s->at == s->end || hex_digit(*s->at) > 15) {
             return fail_here(s, "json_escape");
         }
     }
@@ -449,6 +450,7 @@ apr_status_t smartsupp_json_scan(smartsupp_json_scan_t *scan, const char *text,
 void smartsupp_json_replace_unstorable(char *text, apr_size_t length,
                                        smartsupp_problems_t *warnings)
 {
+    static const char replacement[4] = {'f', 'f', 'f', 'd'};
     char *end = text + length;
     char *at = text;
 
@@ -464,7 +466,7 @@ void smartsupp_json_replace_unstorable(char *text, apr_size_t length,
                                (const byte_t *)at + 6, (const byte_t *)end);
         if (code) {
             smartsupp_problems_add(warnings, code, "", at - text);
-            memcpy(at + 2, "fffd", 4);
+            memcpy(at + 2, replacement, sizeof(replacement));
         }
         at += pair ? 12 : 6;
     }

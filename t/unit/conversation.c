@@ -428,6 +428,15 @@ static void test_limits(void)
            apr_pstrcat(pool, "/visitor/variables/", repeat("n", 236), NULL),
            "a long name is cut between characters in the pointer");
     done(&d);
+    d = decode(apr_psprintf(pool, VARIABLES("'%s':{'label':[]},'n%s':[]"),
+                            repeat("~", 300), repeat("~", 300)));
+    tap_is(smartsupp_problems_get(d.delivery->warnings, 0)->pointer,
+           apr_pstrcat(pool, "/visitor/variables/", repeat("~0", 118), NULL),
+           "... and between escapes");
+    tap_is(smartsupp_problems_get(d.delivery->warnings, 1)->pointer,
+           apr_pstrcat(pool, "/visitor/variables/n", repeat("~0", 118), NULL),
+           "... wherever they fall");
+    done(&d);
     d = decode(apr_psprintf(pool, VARIABLES("'%s':{'label':[]}"),
                             repeat("n", 100000)));
     tap_is(smartsupp_problems_get(d.delivery->warnings, 0)->pointer,
