@@ -365,14 +365,17 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
                                      smartsupp_commit_t *commit,
                                      smartsupp_delivery_t *delivery)
 {
-    smartsupp_commit_entry_t *made = apr_pcalloc(delivery->pool, sizeof(*made));
-    apr_status_t rv = apr_thread_cond_create(&made->done, delivery->pool);
+    smartsupp_commit_entry_t *made = apr_palloc(delivery->pool, sizeof(*made));
+    apr_status_t rv = APR_ENOMEM;
 
+    if (made) {
+        made->delivery = delivery;
+        made->state = ENTRY_WAITING;
+        rv = apr_thread_cond_create(&made->done, delivery->pool);
+    }
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    made->delivery = delivery;
-    made->state = ENTRY_WAITING;
     apr_thread_mutex_lock(commit->mutex);
     if (commit->stopping) {
         rv = APR_EOF;

@@ -9,15 +9,21 @@
 
 #include <apr_file_info.h>
 #include <apr_strings.h>
+#include <apr_time.h>
 
 /* Result codes of SQLite (sqlite.org/rescode.html), spelled here because the
  * module does not link with it. */
 #define SQLITE_ERROR 1
+#define SQLITE_BUSY 5
 #define SQLITE_SCHEMA 17
 #define SQLITE_TOOBIG 18
 #define SQLITE_CONSTRAINT 19
 #define SQLITE_MISMATCH 20
 #define SQLITE_RANGE 25
+
+/* As patient as apr_dbd is with other statements: 1.5 s in all. */
+#define WAL_TRIES 75
+#define WAL_PAUSE apr_time_from_msec(20)
 
 /* PRAGMA synchronous, as it answers. */
 #define SYNCHRONOUS_FULL 2
@@ -99,6 +105,25 @@ static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
     return &smartsupp_sql_sqlite;
 }
 
+/* Switch to the write-ahead log. Alone among statements this one is refused at
+ * once while another process has the file, which passes. */
+static apr_status_t switch_to_wal(const char **journal, smartsupp_sql_t *sql,
+                                  apr_pool_t *pool)
+{
+    int tries = WAL_TRIES;
+    apr_status_t rv;
+
+    do {
+        rv = smartsupp_sql_select_text(journal, sql, "PRAGMA journal_mode=WAL",
+                                       pool);
+        if (rv == APR_SUCCESS || (sql->error.code & 0xff) != SQLITE_BUSY) {
+            break;
+        }
+        apr_sleep(WAL_PAUSE);
+    } while (--tries > 0);
+    return rv;
+}
+
 /*
  * Write-ahead log, and a COMMIT that waits for the disk. What the connection
  * has already that is stricter stays. Where the file system cannot have a WAL
@@ -112,8 +137,7 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
     int wanted;
     apr_status_t rv;
 
-    rv = smartsupp_sql_select_text(&journal, sql, "PRAGMA journal_mode=WAL",
-                                   pool);
+    rv = switch_to_wal(&journal, sql, pool);
     if (rv != APR_SUCCESS) {
         return rv;
     }
