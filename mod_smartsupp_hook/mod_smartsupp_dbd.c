@@ -187,7 +187,9 @@ static void give_back(smartsupp_sql_t *sql, void *baton)
 {
     smartsupp_database_t *database = baton;
 
-    (void)sql;
+    if (sql) {
+        smartsupp_sql_return(sql);
+    }
     if (database->lent) {
         dbd_close(database->server, database->lent);
         database->lent = NULL;
@@ -205,7 +207,7 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
 
     database->lent = open_connection(database, pool);
     if (!database->lent) {
-        error->code = 0;
+        error->code[0] = '\0';
         apr_cpystrn(error->text,
                     database->driver ? "mod_dbd has no connection"
                                      : "no DBDriver is set for this server",
@@ -241,7 +243,7 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
         rv = lend(sql, error, database, pool);
     }
     if (rv == APR_EOF) {
-        error->code = 0;
+        error->code[0] = '\0';
         apr_cpystrn(error->text,
                     "mod_dbd has no connection left that leads to the "
                     "database: restart httpd gracefully",
@@ -283,7 +285,7 @@ static const char *sqlite_remedy(const smartsupp_database_t *database,
         return "the file is not writable: give it to the user that httpd "
                "runs as";
     }
-    switch (error->code & 0xff) {
+    switch (atoi(error->code) & 0xff) {
     case SQLITE_BUSY:
         return "another process holds its write lock: end it";
     case SQLITE_FULL:
@@ -307,7 +309,7 @@ static void report(const smartsupp_sql_error_t *error, void *baton)
     apr_pool_tag(pool, "smartsupp_dbd_report");
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, database->server,
                  "SMARTSUPP0301: the database (%s %s, tables %s*) takes no "
-                 "deliveries, they are answered 503: %s (code %d); %s",
+                 "deliveries, they are answered 503: %s (code %s); %s",
                  database->driver ? database->driver : "unknown",
                  is_sqlite(database) ? database->params : "", database->prefix,
                  error->text, error->code,

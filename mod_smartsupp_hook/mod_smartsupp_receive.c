@@ -303,7 +303,7 @@ static int answer_unstored(request_rec *r, apr_status_t rv,
     }
     else if (rv == APR_EGENERAL) {
         ap_log_rerror(APLOG_MARK, APLOG_ERR, 0, r,
-                      "SMARTSUPP0212: not stored (503): %s (code %d)",
+                      "SMARTSUPP0212: not stored (503): %s (code %s)",
                       outcome->error.text, outcome->error.code);
     }
     else {

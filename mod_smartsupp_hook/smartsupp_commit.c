@@ -91,7 +91,7 @@ static void report(smartsupp_commit_t *commit,
         }
         return;
     }
-    if (!commit->failing || commit->reported.code != error->code ||
+    if (!commit->failing || strcmp(commit->reported.code, error->code) != 0 ||
         strcmp(commit->reported.text, error->text) != 0) {
         commit->failing = 1;
         commit->reported = *error;

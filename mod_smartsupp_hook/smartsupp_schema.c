@@ -11,10 +11,10 @@
 static apr_status_t failed_at(smartsupp_sql_t *sql, const char *place,
                               apr_pool_t *pool)
 {
-    const smartsupp_sql_error_t *error = smartsupp_sql_error(sql);
+    smartsupp_sql_error_t error = *smartsupp_sql_error(sql);
 
-    return smartsupp_sql_fail(sql, error->error_class, "%s: %s", place,
-                              apr_pstrdup(pool, error->text));
+    return smartsupp_sql_fail_like(
+        sql, &error, apr_pstrcat(pool, place, ": ", error.text, NULL));
 }
 
 static int newest_migration(void)
@@ -31,10 +31,14 @@ static int newest_migration(void)
 static apr_status_t applied_version(int *version, smartsupp_sql_t *sql,
                                     apr_pool_t *pool)
 {
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_SELECT_SCHEMA_VERSION, 1, NULL};
+    apr_array_header_t *rows = NULL;
     const char *value = NULL;
-    apr_status_t rv = smartsupp_sql_select(
-        &value, 1, sql, SMARTSUPP_SQL_SELECT_SCHEMA_VERSION, NULL, pool);
+    apr_status_t rv = smartsupp_sql_select(&rows, sql, &call, 1, pool);
 
+    if (rv == APR_SUCCESS && rows->nelts > 0) {
+        value = APR_ARRAY_IDX(rows, 0, const char **)[0];
+    }
     *version = value ? atoi(value) : 0;
     return rv;
 }
@@ -44,14 +48,15 @@ static apr_status_t migrate(smartsupp_sql_t *sql, int version, apr_pool_t *pool)
     const char *values[] = {apr_itoa(pool, version),
                             apr_psprintf(pool, "%" APR_TIME_T_FMT,
                                          apr_time_as_msec(apr_time_now()))};
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_INSERT_SCHEMA_VERSION, 1,
+                                 values};
     apr_status_t rv =
         smartsupp_sql_query(sql, smartsupp_sql_migrations[version - 1], pool);
 
     if (rv == APR_SUCCESS) {
         /* on SQLite a change of the schema ends every prepared statement */
         smartsupp_sql_forget(sql);
-        rv = smartsupp_sql_execute(
-            NULL, sql, SMARTSUPP_SQL_INSERT_SCHEMA_VERSION, values, pool);
+        rv = smartsupp_sql_execute(NULL, sql, &call, pool);
     }
     return rv == APR_SUCCESS
                ? rv
@@ -59,41 +64,54 @@ static apr_status_t migrate(smartsupp_sql_t *sql, int version, apr_pool_t *pool)
                            pool);
 }
 
+/* All that are missing, once it is our turn. */
+static apr_status_t migrate_all(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    int newest = newest_migration();
+    int version;
+    apr_status_t rv =
+        smartsupp_sql_query(sql, smartsupp_sql_schema_version_table, pool);
+
+    if (rv == APR_SUCCESS) {
+        rv = applied_version(&version, sql, pool);
+    }
+    if (rv != APR_SUCCESS) {
+        return failed_at(sql, "table schema_version", pool);
+    }
+    while (rv == APR_SUCCESS && version < newest) {
+        rv = migrate(sql, ++version, pool);
+    }
+    return rv;
+}
+
 static apr_status_t create(smartsupp_sql_t *sql, apr_pool_t *pool)
 {
+    smartsupp_sql_error_t error;
     int version;
-    int newest = newest_migration();
     apr_status_t rv = applied_version(&version, sql, pool);
 
+    /* a user without the right to create tables never comes further once they
+     * exist */
+    if (rv == APR_SUCCESS && version >= newest_migration()) {
+        return APR_SUCCESS;
+    }
+    /* it only spares the others errors: each step can be met half done */
+    rv = smartsupp_sql_probe(sql, "{take_turn}", pool);
     if (rv != APR_SUCCESS) {
-        /* a user without the right to create tables never comes here once
-         * they exist */
-        rv = smartsupp_sql_query(sql, smartsupp_sql_schema_version_table, pool);
-        if (rv == APR_SUCCESS) {
-            rv = applied_version(&version, sql, pool);
-        }
-        if (rv != APR_SUCCESS) {
-            return failed_at(sql, "table schema_version", pool);
-        }
+        return failed_at(sql, "waiting to migrate", pool);
     }
-    if (version > newest) {
-        return smartsupp_sql_fail(
-            sql, SMARTSUPP_SQL_TRANSIENT,
-            "the database is at schema version %d, this module knows "
-            "versions up to %d: install a newer module",
-            version, newest);
+    rv = migrate_all(sql, pool);
+    error = *smartsupp_sql_error(sql);
+    if (smartsupp_sql_probe(sql, "{end_turn}", pool) != APR_SUCCESS &&
+        rv == APR_SUCCESS) {
+        return failed_at(sql, "after the migration", pool);
     }
-    while (version < newest) {
-        rv = migrate(sql, ++version, pool);
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
-    }
-    return APR_SUCCESS;
+    return rv == APR_SUCCESS ? rv
+                             : smartsupp_sql_fail_like(sql, &error, error.text);
 }
 
 /* Ask each table for all of its columns and no row. */
-static apr_status_t check(smartsupp_sql_t *sql, apr_pool_t *pool)
+static apr_status_t check_tables(smartsupp_sql_t *sql, apr_pool_t *pool)
 {
     const smartsupp_sql_table_t *table;
 
@@ -110,16 +128,40 @@ static apr_status_t check(smartsupp_sql_t *sql, apr_pool_t *pool)
     return APR_SUCCESS;
 }
 
+static apr_status_t check_version(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    int newest = newest_migration();
+    int version;
+    apr_status_t rv = applied_version(&version, sql, pool);
+
+    if (rv == APR_SUCCESS && version > newest) {
+        return smartsupp_sql_fail(
+            sql, SMARTSUPP_SQL_TRANSIENT,
+            "the database is at schema version %d, this module knows "
+            "versions up to %d: install a newer module",
+            version, newest);
+    }
+    if (rv == APR_SUCCESS && version < newest) {
+        return smartsupp_sql_fail(sql, SMARTSUPP_SQL_TRANSIENT,
+                                  "the database is at schema version %d of %d: "
+                                  "see SmartsuppSchema create",
+                                  version, newest);
+    }
+    return rv;
+}
+
 apr_status_t smartsupp_schema_ensure(smartsupp_sql_t *sql,
                                      smartsupp_schema_mode_e mode,
                                      apr_pool_t *pool)
 {
-    if (mode == SMARTSUPP_SCHEMA_CREATE) {
-        apr_status_t rv = create(sql, pool);
+    apr_status_t rv =
+        mode == SMARTSUPP_SCHEMA_CREATE ? create(sql, pool) : APR_SUCCESS;
 
-        if (rv != APR_SUCCESS) {
-            return rv;
-        }
+    if (rv == APR_SUCCESS) {
+        rv = check_tables(sql, pool);
     }
-    return check(sql, pool);
+    if (rv == APR_SUCCESS) {
+        rv = check_version(sql, pool);
+    }
+    return rv;
 }

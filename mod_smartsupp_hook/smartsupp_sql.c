@@ -20,6 +20,9 @@ typedef struct smartsupp_sql_statement_t {
 
 static const smartsupp_sql_driver_t *const drivers[] = {
     &smartsupp_sql_sqlite3,
+    &smartsupp_sql_pgsql,
+    &smartsupp_sql_mysql,
+    &smartsupp_sql_odbc,
 };
 
 apr_status_t smartsupp_sql_fail(smartsupp_sql_t *sql,
@@ -29,11 +32,45 @@ apr_status_t smartsupp_sql_fail(smartsupp_sql_t *sql,
     va_list arguments;
 
     sql->error.error_class = error_class;
-    sql->error.code = 0;
+    sql->error.code[0] = '\0';
     va_start(arguments, format);
     apr_vsnprintf(sql->error.text, sizeof(sql->error.text), format, arguments);
     va_end(arguments);
     return APR_EGENERAL;
+}
+
+apr_status_t smartsupp_sql_fail_like(smartsupp_sql_t *sql,
+                                     const smartsupp_sql_error_t *error,
+                                     const char *text)
+{
+    char words[sizeof(sql->error.text)];
+
+    apr_cpystrn(words, text, sizeof(words)); /* it may be the error's own */
+    sql->error = *error;
+    apr_cpystrn(sql->error.text, words, sizeof(sql->error.text));
+    return APR_EGENERAL;
+}
+
+/*
+ * Cut a database's words before the first value that they quote, and after
+ * their first line, where details begin: PostgreSQL `…: "value"`, MySQL
+ * `… entry 'value' …` and `… value: 'value' …`.
+ */
+static void redact(char *text)
+{
+    static const char *const before_values[] = {": \"", "entry '", "value: '",
+                                                "value '", "=("};
+    size_t length = strcspn(text, "\r\n");
+    size_t i;
+
+    text[length] = '\0';
+    for (i = 0; i < sizeof(before_values) / sizeof(before_values[0]); i++) {
+        char *found = strstr(text, before_values[i]);
+
+        if (found) {
+            *found = '\0';
+        }
+    }
 }
 
 apr_status_t smartsupp_sql_failed(smartsupp_sql_t *sql, int rc)
@@ -41,8 +78,44 @@ apr_status_t smartsupp_sql_failed(smartsupp_sql_t *sql, int rc)
     const char *text = apr_dbd_error(sql->loan.driver, sql->loan.handle, rc);
 
     apr_cpystrn(sql->error.text, text ? text : "", sizeof(sql->error.text));
+    sql->error.code[0] = '\0';
     sql->driver->classify(sql, rc);
+    redact(sql->error.text);
     return APR_EGENERAL;
+}
+
+smartsupp_sql_class_e smartsupp_sql_class_of_sqlstate(const char *state)
+{
+    static const struct {
+        const char *state; /* or the two characters of its class */
+        smartsupp_sql_class_e error_class;
+    } classes[] = {
+        /* no such statement or name for one; plan or table has changed */
+        {"26", SMARTSUPP_SQL_STALE},
+        {"0A", SMARTSUPP_SQL_STALE},
+        {"42P05", SMARTSUPP_SQL_STALE},
+        {"42P01", SMARTSUPP_SQL_STALE},
+        {"42703", SMARTSUPP_SQL_STALE},
+        {"42S02", SMARTSUPP_SQL_STALE},
+        {"42S22", SMARTSUPP_SQL_STALE},
+        /* data, constraint, privilege and the rest of syntax */
+        {"21", SMARTSUPP_SQL_PERMANENT},
+        {"22", SMARTSUPP_SQL_PERMANENT},
+        {"23", SMARTSUPP_SQL_PERMANENT},
+        {"42", SMARTSUPP_SQL_PERMANENT},
+        {"44", SMARTSUPP_SQL_PERMANENT},
+        {"54", SMARTSUPP_SQL_PERMANENT},
+        {"P0", SMARTSUPP_SQL_PERMANENT}, /* raised by a trigger */
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (!strncmp(state, classes[i].state, strlen(classes[i].state))) {
+            return classes[i].error_class;
+        }
+    }
+    /* connection, resources, conflict, read-only, shutdown; and unknown */
+    return SMARTSUPP_SQL_TRANSIENT;
 }
 
 void *smartsupp_sql_native_symbol(smartsupp_sql_t *sql, const char *name)
@@ -57,36 +130,38 @@ void *smartsupp_sql_native_symbol(smartsupp_sql_t *sql, const char *name)
     return symbol;
 }
 
-/* Read a result to its end, which every driver needs, and copy the columns of
- * its first row. */
-static apr_status_t read_row(const char **columns, int count,
-                             smartsupp_sql_t *sql, apr_dbd_results_t *results,
-                             apr_pool_t *pool)
+/* Read a result to its end, which every driver needs. */
+static apr_array_header_t *read_rows(int columns, smartsupp_sql_t *sql,
+                                     apr_dbd_results_t *results,
+                                     apr_pool_t *pool)
 {
+    apr_array_header_t *rows = apr_array_make(pool, 1, sizeof(const char **));
     apr_dbd_row_t *row = NULL;
-    int rows = 0;
     int i;
 
     while (apr_dbd_get_row(sql->loan.driver, pool, results, &row, -1) == 0) {
-        for (i = 0; rows == 0 && i < count; i++) {
+        const char **values =
+            apr_pcalloc(pool, (apr_size_t)columns * sizeof(*values));
+
+        for (i = 0; i < columns; i++) {
             char *value = NULL;
 
             /* not get_entry: on pgsql it makes "" of SQL NULL */
-            columns[i] =
-                apr_dbd_datum_get(sql->loan.driver, row, i, APR_DBD_TYPE_STRING,
-                                  &value) == APR_SUCCESS
-                    ? apr_pstrdup(pool, value)
-                    : NULL;
+            if (apr_dbd_datum_get(sql->loan.driver, row, i, APR_DBD_TYPE_STRING,
+                                  &value) == APR_SUCCESS) {
+                values[i] = apr_pstrdup(pool, value);
+            }
         }
-        rows++;
+        APR_ARRAY_PUSH(rows, const char **) = values;
     }
-    return rows ? APR_SUCCESS : APR_ENOENT;
+    return rows;
 }
 
 apr_status_t smartsupp_sql_select_text(const char **value, smartsupp_sql_t *sql,
                                        const char *text, apr_pool_t *pool)
 {
     apr_dbd_results_t *results = NULL;
+    apr_array_header_t *rows;
     int rc = apr_dbd_select(sql->loan.driver, pool, sql->loan.handle, &results,
                             text, sql->driver->random);
 
@@ -94,11 +169,14 @@ apr_status_t smartsupp_sql_select_text(const char **value, smartsupp_sql_t *sql,
     if (rc != 0) {
         return smartsupp_sql_failed(sql, rc);
     }
-    (void)read_row(value, 1, sql, results, pool);
+    rows = read_rows(1, sql, results, pool);
+    if (rows->nelts > 0) {
+        *value = APR_ARRAY_IDX(rows, 0, const char **)[0];
+    }
     return APR_SUCCESS;
 }
 
-static apr_status_t query(smartsupp_sql_t *sql, const char *text)
+apr_status_t smartsupp_sql_run(smartsupp_sql_t *sql, const char *text)
 {
     int affected = 0;
     int rc = apr_dbd_query(sql->loan.driver, sql->loan.handle, &affected, text);
@@ -106,14 +184,28 @@ static apr_status_t query(smartsupp_sql_t *sql, const char *text)
     return rc == 0 ? APR_SUCCESS : smartsupp_sql_failed(sql, rc);
 }
 
+apr_status_t smartsupp_sql_run_commit(smartsupp_sql_t *sql)
+{
+    return smartsupp_sql_run(sql, "COMMIT");
+}
+
+void smartsupp_sql_run_rollback(smartsupp_sql_t *sql)
+{
+    int affected = 0;
+
+    /* it fails where the database has rolled back by itself: no matter */
+    (void)apr_dbd_query(sql->loan.driver, sql->loan.handle, &affected,
+                        "ROLLBACK");
+}
+
 apr_status_t smartsupp_sql_begin(smartsupp_sql_t *sql)
 {
-    return query(sql, sql->driver->begin);
+    return sql->driver->begin(sql);
 }
 
 apr_status_t smartsupp_sql_commit(smartsupp_sql_t *sql)
 {
-    apr_status_t rv = query(sql, "COMMIT");
+    apr_status_t rv = sql->driver->commit(sql);
 
     if (rv != APR_SUCCESS) {
         smartsupp_sql_rollback(sql);
@@ -123,15 +215,14 @@ apr_status_t smartsupp_sql_commit(smartsupp_sql_t *sql)
 
 void smartsupp_sql_rollback(smartsupp_sql_t *sql)
 {
-    int affected = 0;
-
-    /* it fails where the database has rolled back by itself: no matter */
-    (void)apr_dbd_query(sql->loan.driver, sql->loan.handle, &affected,
-                        "ROLLBACK");
+    sql->driver->rollback(sql);
 }
 
 void smartsupp_sql_forget(smartsupp_sql_t *sql)
 {
+    /* not closed: on SQLite they end with the connection, elsewhere they are
+     * most often gone already */
+    sql->generation++;
     memset(sql->statements, 0,
            SMARTSUPP_SQL_STATEMENTS * sizeof(sql->statements[0]));
 }
@@ -139,35 +230,46 @@ void smartsupp_sql_forget(smartsupp_sql_t *sql)
 apr_status_t smartsupp_sql_query(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool)
 {
-    return query(sql,
-                 smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool));
+    return smartsupp_sql_run(
+        sql, smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool));
 }
 
 apr_status_t smartsupp_sql_probe(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool)
 {
+    const char *completed =
+        smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool);
     const char *value;
 
-    return smartsupp_sql_select_text(
-        &value, sql,
-        smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool), pool);
+    return *completed ? smartsupp_sql_select_text(&value, sql, completed, pool)
+                      : APR_SUCCESS;
 }
 
-/* The prepared statement for row_counts[variant] rows. */
+/* The prepared statement for the call's row count. */
 static apr_status_t prepare(apr_dbd_prepared_t **prepared, smartsupp_sql_t *sql,
-                            smartsupp_sql_id_e id, size_t variant,
-                            apr_pool_t *pool)
+                            const smartsupp_sql_call_t *call, apr_pool_t *pool)
 {
-    apr_dbd_prepared_t **kept = &sql->statements[id].prepared[variant];
+    apr_dbd_prepared_t **kept;
+    const char *label = NULL;
     const char *text;
+    size_t variant = 0;
     int rc;
 
+    while (row_counts[variant] != call->rows) {
+        variant++;
+    }
+    kept = &sql->statements[call->id].prepared[variant];
     if (*kept == NULL) {
-        text = smartsupp_sql_statement_text(
-            sql->dialect, id, row_counts[variant], sql->prefix, pool);
+        text = smartsupp_sql_statement_text(sql->dialect, call->id, call->rows,
+                                            sql->prefix, pool);
+        if (sql->driver->named) {
+            /* lower case and below PostgreSQL's 64 bytes */
+            label = apr_psprintf(pool, "%sq%d_%d_%u", sql->prefix, call->id,
+                                 call->rows, sql->generation);
+        }
         /* in the connection's pool: the drivers register its end there */
         rc = apr_dbd_prepare(sql->loan.driver, sql->loan.pool, sql->loan.handle,
-                             text, NULL, kept);
+                             text, label, kept);
         if (rc != 0) {
             *kept = NULL;
             return smartsupp_sql_failed(sql, rc);
@@ -177,78 +279,89 @@ static apr_status_t prepare(apr_dbd_prepared_t **prepared, smartsupp_sql_t *sql,
     return APR_SUCCESS;
 }
 
-static apr_status_t execute(int *affected, smartsupp_sql_t *sql,
-                            apr_dbd_prepared_t *prepared, const char **values,
-                            apr_pool_t *pool)
+int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows)
 {
-    int rc = apr_dbd_pquery(sql->loan.driver, pool, sql->loan.handle, affected,
-                            prepared, 0, values);
+    int most = smartsupp_sql_statement_rows(id);
+    size_t variant = 0;
 
-    return rc == 0 ? APR_SUCCESS : smartsupp_sql_failed(sql, rc);
+    most = rows < most ? rows : most;
+    while (row_counts[variant] > most) {
+        variant++;
+    }
+    return row_counts[variant];
 }
 
 apr_status_t smartsupp_sql_execute(int *affected, smartsupp_sql_t *sql,
-                                   smartsupp_sql_id_e id, const char **values,
+                                   const smartsupp_sql_call_t *call,
                                    apr_pool_t *pool)
 {
     apr_dbd_prepared_t *prepared = NULL;
     int changed = 0;
-    apr_status_t rv = prepare(&prepared, sql, id, ROW_COUNTS - 1, pool);
+    int rc;
+    apr_status_t rv = prepare(&prepared, sql, call, pool);
 
-    if (rv == APR_SUCCESS) {
-        rv = execute(&changed, sql, prepared, values, pool);
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rc = apr_dbd_pquery(sql->loan.driver, pool, sql->loan.handle, &changed,
+                        prepared, 0, call->values);
+    if (rc != 0) {
+        if (!sql->driver->is_success || !sql->driver->is_success(sql)) {
+            return smartsupp_sql_failed(sql, rc);
+        }
+        changed = 0;
     }
     if (affected) {
         *affected = changed;
     }
-    return rv;
-}
-
-apr_status_t smartsupp_sql_insert_rows(smartsupp_sql_t *sql,
-                                       smartsupp_sql_id_e id,
-                                       const char **values, int rows,
-                                       apr_pool_t *pool)
-{
-    int per_row = smartsupp_sql_statement_values(id);
-    size_t variant;
-
-    for (variant = 0; variant < ROW_COUNTS && rows > 0; variant++) {
-        while (rows >= row_counts[variant]) {
-            apr_dbd_prepared_t *prepared = NULL;
-            int affected = 0;
-            apr_status_t rv = prepare(&prepared, sql, id, variant, pool);
-
-            if (rv == APR_SUCCESS) {
-                rv = execute(&affected, sql, prepared, values, pool);
-            }
-            if (rv != APR_SUCCESS) {
-                return rv;
-            }
-            rows -= row_counts[variant];
-            values += row_counts[variant] * per_row;
-        }
-    }
     return APR_SUCCESS;
 }
 
-apr_status_t smartsupp_sql_select(const char **columns, int count,
-                                  smartsupp_sql_t *sql, smartsupp_sql_id_e id,
-                                  const char **values, apr_pool_t *pool)
+apr_status_t smartsupp_sql_insert_rows(smartsupp_sql_t *sql,
+                                       const smartsupp_sql_call_t *call,
+                                       apr_pool_t *pool)
+{
+    smartsupp_sql_call_t chunk = *call;
+    int left = call->rows;
+    apr_status_t rv = APR_SUCCESS;
+
+    while (rv == APR_SUCCESS && left > 0) {
+        chunk.rows = smartsupp_sql_chunk(call->id, left);
+        rv = smartsupp_sql_execute(NULL, sql, &chunk, pool);
+        left -= chunk.rows;
+        chunk.values += chunk.rows * smartsupp_sql_statement_values(call->id);
+    }
+    return rv;
+}
+
+apr_status_t smartsupp_sql_select(apr_array_header_t **rows,
+                                  smartsupp_sql_t *sql,
+                                  const smartsupp_sql_call_t *call, int columns,
+                                  apr_pool_t *pool)
 {
     apr_dbd_prepared_t *prepared = NULL;
     apr_dbd_results_t *results = NULL;
-    apr_status_t rv = prepare(&prepared, sql, id, ROW_COUNTS - 1, pool);
+    apr_status_t rv = prepare(&prepared, sql, call, pool);
     int rc;
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
     rc = apr_dbd_pselect(sql->loan.driver, pool, sql->loan.handle, &results,
-                         prepared, sql->driver->random, 0, values);
+                         prepared, sql->driver->random, 0, call->values);
     if (rc != 0) {
         return smartsupp_sql_failed(sql, rc);
     }
-    return read_row(columns, count, sql, results, pool);
+    *rows = read_rows(columns, sql, results, pool);
+    return APR_SUCCESS;
+}
+
+const char *smartsupp_sql_warning(smartsupp_sql_t *sql)
+{
+    const char *warning = sql->warning;
+
+    sql->warning = NULL;
+    return warning;
 }
 
 const smartsupp_sql_error_t *smartsupp_sql_error(const smartsupp_sql_t *sql)
@@ -290,6 +403,19 @@ static smartsupp_sql_t *find(const smartsupp_sql_loan_t *loan,
     return sql;
 }
 
+/* Settle which dialect the database speaks, and bring the session into the
+ * state that we need. */
+static apr_status_t open_session(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    const smartsupp_sql_dialect_t *dialect = sql->driver->dialect(sql);
+    apr_status_t rv = dialect ? dialect->session(sql, pool) : APR_EGENERAL;
+
+    if (rv == APR_SUCCESS) {
+        sql->dialect = dialect;
+    }
+    return rv;
+}
+
 apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
                                 smartsupp_sql_error_t *error,
                                 const smartsupp_sql_loan_t *loan,
@@ -300,7 +426,7 @@ apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
 
     if (driver == NULL) {
         error->error_class = SMARTSUPP_SQL_TRANSIENT;
-        error->code = 0;
+        error->code[0] = '\0';
         apr_snprintf(error->text, sizeof(error->text),
                      "DBDriver %s is not supported", name);
         return APR_ENOTIMPL;
@@ -309,12 +435,21 @@ apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
     if (driver->is_spent && driver->is_spent(*sql, pool)) {
         return APR_EOF;
     }
-    if ((*sql)->dialect == NULL) {
-        if (driver->session(*sql, pool) != APR_SUCCESS) {
-            *error = (*sql)->error;
-            return APR_EGENERAL;
-        }
-        (*sql)->dialect = driver->dialect(*sql);
+    if (driver->enter && driver->enter(*sql)) {
+        smartsupp_sql_forget(*sql);
+        (*sql)->dialect = NULL;
+    }
+    if ((*sql)->dialect == NULL && open_session(*sql, pool) != APR_SUCCESS) {
+        *error = (*sql)->error;
+        smartsupp_sql_return(*sql);
+        return APR_EGENERAL;
     }
     return APR_SUCCESS;
+}
+
+void smartsupp_sql_return(smartsupp_sql_t *sql)
+{
+    if (sql->driver->leave) {
+        sql->driver->leave(sql);
+    }
 }

@@ -25,6 +25,7 @@
 #include <apr_errno.h>
 #include <apr_hash.h>
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 /* What a failure means for what was tried. */
 typedef enum smartsupp_sql_class_e {
@@ -35,8 +36,8 @@ typedef enum smartsupp_sql_class_e {
 
 typedef struct smartsupp_sql_error_t {
     smartsupp_sql_class_e error_class;
-    int code;       /* the database's own, or the driver's */
-    char text[256]; /* the database's words, cut; never a bound value */
+    char code[8];   /* SQLSTATE, or the database's own number; "" if none */
+    char text[256]; /* the database's words, cut before any value they quote */
 } smartsupp_sql_error_t;
 
 /* What mod_dbd hands out, without its header. */
@@ -51,19 +52,20 @@ typedef struct smartsupp_sql_t smartsupp_sql_t;
 
 /* The statements. The comment gives the values in their order. */
 typedef enum smartsupp_sql_id_e {
-    /* conversation: all other columns, then the key; affects 0 rows where the
-     * key exists */
-    SMARTSUPP_SQL_INSERT_CONVERSATION,
-    /* the same values */
+    /* per row: all other columns of conversation, then the key; a row whose
+     * key exists is left out and not counted */
+    SMARTSUPP_SQL_INSERT_CONVERSATIONS,
+    /* one row of the same values */
     SMARTSUPP_SQL_UPDATE_CONVERSATION,
-    /* key -> end_at, message_rows, received_at, body_sha256; locks the row
-     * until the transaction ends */
-    SMARTSUPP_SQL_SELECT_VERSION,
+    /* per row: key. -> key, end_at, message_rows, received_at, updated_at,
+     * body_sha256, number of children; locks the rows until the transaction
+     * ends */
+    SMARTSUPP_SQL_SELECT_VERSIONS,
     /* key */
     SMARTSUPP_SQL_DELETE_MESSAGES,
     SMARTSUPP_SQL_DELETE_PATHS,
     SMARTSUPP_SQL_DELETE_VARIABLES,
-    /* per row: key, seq, columns; these take many rows */
+    /* per row: key, seq, columns */
     SMARTSUPP_SQL_INSERT_MESSAGES,
     SMARTSUPP_SQL_INSERT_PATHS,
     SMARTSUPP_SQL_INSERT_VARIABLES,
@@ -84,6 +86,17 @@ typedef enum smartsupp_sql_id_e {
 #define SMARTSUPP_SQL_VARIABLE_VALUES 8
 #define SMARTSUPP_SQL_EVENT_VALUES 6
 
+/* How many columns SELECT_VERSIONS gives. */
+#define SMARTSUPP_SQL_VERSION_COLUMNS 9
+
+/* A statement with the rows of values for it, one after the other; a value
+ * that is NULL is SQL NULL. */
+typedef struct smartsupp_sql_call_t {
+    smartsupp_sql_id_e id;
+    int rows; /* at most smartsupp_sql_chunk of it; 1 for most */
+    const char **values;
+} smartsupp_sql_call_t;
+
 /**
  * Take a lent connection into use for one table prefix. What was set up for
  * it before (session settings, statements) is found again; the first time,
@@ -103,6 +116,19 @@ apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
                                 const smartsupp_sql_loan_t *loan,
                                 const char *prefix, apr_pool_t *pool);
 
+/**
+ * Leave the connection to its other users as it was found. Once for each lend,
+ * with no transaction open.
+ */
+void smartsupp_sql_return(smartsupp_sql_t *sql);
+
+/**
+ * What should be told to an administrator of this database, once: that it does
+ * not keep what it has committed, say. NULL where there is nothing, or it has
+ * been asked for already.
+ */
+const char *smartsupp_sql_warning(smartsupp_sql_t *sql);
+
 /** The error of the last call that failed on this connection. */
 const smartsupp_sql_error_t *smartsupp_sql_error(const smartsupp_sql_t *sql);
 
@@ -116,6 +142,15 @@ apr_status_t smartsupp_sql_fail(smartsupp_sql_t *sql,
                                 smartsupp_sql_class_e error_class,
                                 const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/**
+ * Note a failure of the same class and code as `error`, in other words.
+ *
+ * @return APR_EGENERAL
+ */
+apr_status_t smartsupp_sql_fail_like(smartsupp_sql_t *sql,
+                                     const smartsupp_sql_error_t *error,
+                                     const char *text);
 
 /**
  * Begin a transaction that may write. APR_SUCCESS, or APR_EGENERAL and no
@@ -149,34 +184,36 @@ apr_status_t smartsupp_sql_probe(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool);
 
 /**
- * Execute a statement on one row of values.
+ * How many of so many rows the statement takes at once: it is prepared for few
+ * row counts only (1 to 8, 16, 32 and 64).
+ */
+int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows);
+
+/**
+ * Execute a statement.
  *
  * @param affected the rows it changed; may be NULL
- * @param values as the statement's comment says; a NULL is SQL NULL
  */
 apr_status_t smartsupp_sql_execute(int *affected, smartsupp_sql_t *sql,
-                                   smartsupp_sql_id_e id, const char **values,
+                                   const smartsupp_sql_call_t *call,
                                    apr_pool_t *pool);
 
 /**
- * Execute one of the many-row inserts on `rows` rows, whose values follow each
- * other. It takes as few statements as the prepared row counts (1 to 8, 16, 32
- * and 64) allow.
+ * Execute an insert on any number of rows, in chunks.
  */
 apr_status_t smartsupp_sql_insert_rows(smartsupp_sql_t *sql,
-                                       smartsupp_sql_id_e id,
-                                       const char **values, int rows,
+                                       const smartsupp_sql_call_t *call,
                                        apr_pool_t *pool);
 
 /**
- * Select one row.
+ * Select rows.
  *
- * @param columns takes `count` values, allocated from the pool; SQL NULL is
- *        NULL
- * @return APR_SUCCESS; APR_ENOENT: there is no row; APR_EGENERAL
+ * @param rows takes an array of const char **, a row of `columns` values each,
+ *        all allocated from the pool; SQL NULL is NULL
  */
-apr_status_t smartsupp_sql_select(const char **columns, int count,
-                                  smartsupp_sql_t *sql, smartsupp_sql_id_e id,
-                                  const char **values, apr_pool_t *pool);
+apr_status_t smartsupp_sql_select(apr_array_header_t **rows,
+                                  smartsupp_sql_t *sql,
+                                  const smartsupp_sql_call_t *call, int columns,
+                                  apr_pool_t *pool);
 
 #endif

@@ -35,7 +35,7 @@ typedef struct native_t {
     int (*extended_errcode)(void *connection);
     const char *(*db_filename)(void *connection, const char *schema);
     int (*db_readonly)(void *connection, const char *schema);
-    apr_finfo_t file; /* as it was when the session began */
+    apr_finfo_t file; /* as it was when it was first seen */
 } native_t;
 
 static native_t *native(smartsupp_sql_t *sql)
@@ -83,26 +83,31 @@ static apr_status_t identify(apr_finfo_t *file, const char *name,
  */
 static int is_spent(smartsupp_sql_t *sql, apr_pool_t *pool)
 {
-    const native_t *known = native(sql);
+    native_t *known = native(sql);
     const char *name = path(sql);
     apr_finfo_t now;
+    int is_there;
 
     if (!*name) {
         return 0;
     }
-    if (known->file.valid &&
-        (identify(&now, name, pool) != APR_SUCCESS ||
-         now.inode != known->file.inode || now.device != known->file.device)) {
+    is_there = identify(&now, name, pool) == APR_SUCCESS;
+    if (!known->file.valid && is_there) {
+        known->file = now;
+    }
+    if (known->file.valid && (!is_there || now.inode != known->file.inode ||
+                              now.device != known->file.device)) {
         return 1;
     }
     return known->db_readonly && known->db_readonly(connection(sql), "main") &&
            access(name, R_OK | W_OK) == 0;
 }
 
-static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
+/* SQLite's code, or its words where ODBC stands between. */
+static int is_busy(const smartsupp_sql_t *sql)
 {
-    (void)sql;
-    return &smartsupp_sql_sqlite;
+    return (atoi(sql->error.code) & 0xff) == SQLITE_BUSY ||
+           strstr(sql->error.text, "database is locked");
 }
 
 /* Switch to the write-ahead log. Alone among statements this one is refused at
@@ -116,7 +121,7 @@ static apr_status_t switch_to_wal(const char **journal, smartsupp_sql_t *sql,
     do {
         rv = smartsupp_sql_select_text(journal, sql, "PRAGMA journal_mode=WAL",
                                        pool);
-        if (rv == APR_SUCCESS || (sql->error.code & 0xff) != SQLITE_BUSY) {
+        if (rv == APR_SUCCESS || !is_busy(sql)) {
             break;
         }
         apr_sleep(WAL_PAUSE);
@@ -152,16 +157,8 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
     rv = smartsupp_sql_select_text(&synchronous, sql, "PRAGMA synchronous",
                                    pool);
     if (rv == APR_SUCCESS && (!synchronous || atoi(synchronous) < wanted)) {
-        int affected;
-        int rc =
-            apr_dbd_query(sql->loan.driver, sql->loan.handle, &affected,
-                          apr_psprintf(pool, "PRAGMA synchronous=%d", wanted));
-
-        rv = rc == 0 ? APR_SUCCESS : smartsupp_sql_failed(sql, rc);
-    }
-    if (rv == APR_SUCCESS && identify(&native(sql)->file, path(sql),
-                                      sql->loan.pool) != APR_SUCCESS) {
-        native(sql)->file.valid = 0;
+        rv = smartsupp_sql_run(
+            sql, apr_psprintf(pool, "PRAGMA synchronous=%d", wanted));
     }
     return rv;
 }
@@ -177,7 +174,7 @@ static void classify(smartsupp_sql_t *sql, int rc)
         known->extended_errcode ? known->extended_errcode(connection(sql)) : 0;
 
     code = code ? code : rc;
-    sql->error.code = code;
+    apr_snprintf(sql->error.code, sizeof(sql->error.code), "%d", code);
     switch (code & 0xff) {
     case SQLITE_ERROR: /* no such table or column, mostly */
     case SQLITE_SCHEMA:
@@ -195,12 +192,43 @@ static void classify(smartsupp_sql_t *sql, int rc)
     }
 }
 
+static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
+{
+    (void)sql;
+    return &smartsupp_sql_sqlite;
+}
+
+static apr_status_t begin(smartsupp_sql_t *sql)
+{
+    return smartsupp_sql_run(sql, "BEGIN IMMEDIATE");
+}
+
+const smartsupp_sql_dialect_t smartsupp_sql_sqlite = {
+    .name = "sqlite",
+    .words =
+        {
+            {"text", "TEXT"},
+            {"key", "VARCHAR(128)"},
+            {"boolean", "%s"},
+            {"rows", ""},
+            {"cluster", " WITHOUT ROWID"},
+            {"if_new", " ON CONFLICT DO NOTHING"},
+            {"lock", ""}, /* a transaction that writes has the whole file */
+            {"view", "CREATE VIEW IF NOT EXISTS"},
+            {"utc", "strftime('%Y-%m-%d %H:%M:%S', m.sent_at / 1000, "
+                    "'unixepoch')"},
+            {"take_turn", ""},
+            {"end_turn", ""},
+        },
+    .session = session,
+};
+
 const smartsupp_sql_driver_t smartsupp_sql_sqlite3 = {
     .name = "sqlite3",
-    .random = 0,
-    .begin = "BEGIN IMMEDIATE",
-    .dialect = dialect,
     .is_spent = is_spent,
-    .session = session,
+    .dialect = dialect,
+    .begin = begin,
+    .commit = smartsupp_sql_run_commit,
+    .rollback = smartsupp_sql_run_rollback,
     .classify = classify,
 };

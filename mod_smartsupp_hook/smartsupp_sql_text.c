@@ -4,45 +4,10 @@
 
 #include <apr_strings.h>
 
-/* How a dialect spells what the databases do not agree on. */
-struct smartsupp_sql_dialect_t {
-    const char *name;
-    struct {
-        const char *word;
-        const char *spelling;
-    } words[10];
-};
-
-const smartsupp_sql_dialect_t smartsupp_sql_sqlite = {
-    .name = "sqlite",
-    .words =
-        {
-            /* type: unbounded text */
-            {"text", "TEXT"},
-            /* type: up to 128 bytes, compared as bytes */
-            {"key", "VARCHAR(128)"},
-            /* a boolean value, bound as '0' or '1' */
-            {"boolean", "%s"},
-            /* table option: rows may be long */
-            {"rows", ""},
-            /* table option: rows lie in the order of their key */
-            {"cluster", " WITHOUT ROWID"},
-            /* end of an INSERT that a known key turns into none */
-            {"if_new", " ON CONFLICT DO NOTHING"},
-            /* end of a SELECT that locks its row; BEGIN IMMEDIATE has */
-            {"lock", ""},
-            /* create a view, unless it is there */
-            {"view", "CREATE VIEW IF NOT EXISTS"},
-            /* m.sent_at as 'YYYY-MM-DD HH:MM:SS' */
-            {"utc", "strftime('%Y-%m-%d %H:%M:%S', m.sent_at / 1000, "
-                    "'unixepoch')"},
-        },
-};
-
 const char smartsupp_sql_schema_version_table[] =
     "CREATE TABLE IF NOT EXISTS {prefix}schema_version ("
     "version INTEGER NOT NULL PRIMARY KEY, "
-    "applied_at BIGINT NOT NULL)";
+    "applied_at BIGINT NOT NULL){rows}";
 
 const char *const smartsupp_sql_migrations[] = {
     /* 1 */
@@ -127,10 +92,12 @@ const char *const smartsupp_sql_migrations[] = {
     "body_sha256 CHAR(64) NOT NULL PRIMARY KEY, "
     "received_at BIGINT NOT NULL, "
     "body {text} NOT NULL){rows}",
-    /* 6 */
+    /* 6: a time outside of the years 1 to 9999 is no date, and on PostgreSQL
+     * would fail the whole query */
     "{view} {prefix}transcript AS SELECT "
     "m.account_id, m.channel_id, m.begin_at, m.seq, m.sent_at, "
-    "{utc} AS sent_utc, "
+    "CASE WHEN m.sent_at BETWEEN -62135596800000 AND 253402300799999 "
+    "THEN {utc} END AS sent_utc, "
     "COALESCE(NULLIF(m.name, ''), "
     "CASE m.sender_kind WHEN 'visitor' THEN NULLIF(c.visitor_name, '') END, "
     "m.sender_kind) AS who, "
@@ -164,21 +131,25 @@ const smartsupp_sql_table_t smartsupp_sql_tables[] = {
     {NULL, NULL},
 };
 
-/* One statement: its text up to the first row, a row of values (NULL where
- * the text is complete), and what follows the rows. */
+/* One statement: its text up to the first row of values, a row (NULL where the
+ * text is complete), what stands between rows, and what follows them. */
 typedef struct statement_t {
-    int values; /* per row */
+    int values;   /* per row */
+    int max_rows; /* at most 900 values; one of the prepared row counts */
     const char *head;
     const char *row;
+    const char *separator;
     const char *tail;
 } statement_t;
 
-#define WHERE_KEY                                                              \
-    "WHERE account_id = %lld AND channel_id = %s AND begin_at = %lld"
+#define KEY "account_id = %lld AND channel_id = %s AND begin_at = %lld"
+#define CHILD_OF_C                                                             \
+    "k.account_id = c.account_id AND k.channel_id = c.channel_id "             \
+    "AND k.begin_at = c.begin_at"
 
 static const statement_t statements[SMARTSUPP_SQL_STATEMENTS] = {
-    [SMARTSUPP_SQL_INSERT_CONVERSATION] =
-        {SMARTSUPP_SQL_CONVERSATION_VALUES,
+    [SMARTSUPP_SQL_INSERT_CONVERSATIONS] =
+        {SMARTSUPP_SQL_CONVERSATION_VALUES, 16,
          "INSERT INTO {prefix}conversation (end_at, is_chat, is_missed, "
          "is_triggered, is_offline, is_completed, is_dropped, duration, "
          "avg_response, first_response, messages_count, words_count, rating, "
@@ -192,9 +163,9 @@ static const statement_t statements[SMARTSUPP_SQL_STATEMENTS] = {
          "{boolean}, %lld, %lld, %lld, %lld, %lld, %lld, %s, %s, %s, %s, %s, "
          "%s, %s, %s, %s, %s, %s, %s, %s, %lld, %s, %lld, %lld, %lld, %s, %s, "
          "%lld, %s, %lld)",
-         "{if_new}"},
+         ", ", "{if_new account_id}"},
     [SMARTSUPP_SQL_UPDATE_CONVERSATION] =
-        {SMARTSUPP_SQL_CONVERSATION_VALUES,
+        {SMARTSUPP_SQL_CONVERSATION_VALUES, 1,
          "UPDATE {prefix}conversation SET end_at = %lld, is_chat = {boolean}, "
          "is_missed = {boolean}, is_triggered = {boolean}, "
          "is_offline = {boolean}, is_completed = {boolean}, "
@@ -207,63 +178,79 @@ static const statement_t statements[SMARTSUPP_SQL_STATEMENTS] = {
          "visitor_user_agent = %s, visitor_platform = %s, "
          "visitor_referer = %s, generation = %lld, warnings = %s, "
          "message_rows = %lld, received_at = %lld, updated_at = %lld, "
-         "body_sha256 = %s, body = %s " WHERE_KEY,
-         NULL, ""},
-    [SMARTSUPP_SQL_SELECT_VERSION] =
-        {SMARTSUPP_SQL_KEY_VALUES,
-         "SELECT end_at, message_rows, received_at, body_sha256 "
-         "FROM {prefix}conversation " WHERE_KEY,
-         NULL, "{lock}"},
-    [SMARTSUPP_SQL_DELETE_MESSAGES] = {SMARTSUPP_SQL_KEY_VALUES,
-                                       "DELETE FROM {prefix}message " WHERE_KEY,
-                                       NULL, ""},
-    [SMARTSUPP_SQL_DELETE_PATHS] = {SMARTSUPP_SQL_KEY_VALUES,
-                                    "DELETE FROM {prefix}path " WHERE_KEY, NULL,
-                                    ""},
+         "body_sha256 = %s, body = %s WHERE " KEY,
+         NULL, "", ""},
+    [SMARTSUPP_SQL_SELECT_VERSIONS] =
+        {SMARTSUPP_SQL_KEY_VALUES, 16,
+         "SELECT account_id, channel_id, begin_at, end_at, message_rows, "
+         "received_at, updated_at, body_sha256, "
+         "(SELECT count(*) FROM {prefix}message k WHERE " CHILD_OF_C ") + "
+         "(SELECT count(*) FROM {prefix}path k WHERE " CHILD_OF_C ") + "
+         "(SELECT count(*) FROM {prefix}variable k WHERE " CHILD_OF_C ") "
+         "FROM {prefix}conversation c WHERE ",
+         "(" KEY ")", " OR ", "{lock}"},
+    [SMARTSUPP_SQL_DELETE_MESSAGES] = {SMARTSUPP_SQL_KEY_VALUES, 1,
+                                       "DELETE FROM {prefix}message WHERE " KEY,
+                                       NULL, "", ""},
+    [SMARTSUPP_SQL_DELETE_PATHS] = {SMARTSUPP_SQL_KEY_VALUES, 1,
+                                    "DELETE FROM {prefix}path WHERE " KEY, NULL,
+                                    "", ""},
     [SMARTSUPP_SQL_DELETE_VARIABLES] =
-        {SMARTSUPP_SQL_KEY_VALUES, "DELETE FROM {prefix}variable " WHERE_KEY,
-         NULL, ""},
+        {SMARTSUPP_SQL_KEY_VALUES, 1, "DELETE FROM {prefix}variable WHERE " KEY,
+         NULL, "", ""},
     [SMARTSUPP_SQL_INSERT_MESSAGES] =
-        {SMARTSUPP_SQL_MESSAGE_VALUES,
+        {SMARTSUPP_SQL_MESSAGE_VALUES, 64,
          "INSERT INTO {prefix}message (account_id, channel_id, begin_at, seq, "
          "type, name, sender_kind, sender_id, content, sent_at, triggered_by, "
          "email) VALUES ",
-         "(%lld, %s, %lld, %lld, %s, %s, %s, %s, %s, %lld, %s, %s)", ""},
+         "(%lld, %s, %lld, %lld, %s, %s, %s, %s, %s, %lld, %s, %s)", ", ", ""},
     [SMARTSUPP_SQL_INSERT_PATHS] =
-        {SMARTSUPP_SQL_PATH_VALUES,
+        {SMARTSUPP_SQL_PATH_VALUES, 64,
          "INSERT INTO {prefix}path (account_id, channel_id, begin_at, seq, "
          "url, title) VALUES ",
-         "(%lld, %s, %lld, %lld, %s, %s)", ""},
+         "(%lld, %s, %lld, %lld, %s, %s)", ", ", ""},
     [SMARTSUPP_SQL_INSERT_VARIABLES] =
-        {SMARTSUPP_SQL_VARIABLE_VALUES,
+        {SMARTSUPP_SQL_VARIABLE_VALUES, 64,
          "INSERT INTO {prefix}variable (account_id, channel_id, begin_at, "
          "seq, name, label, value, value_type) VALUES ",
-         "(%lld, %s, %lld, %lld, %s, %s, %s, %s)", ""},
+         "(%lld, %s, %lld, %lld, %s, %s, %s, %s)", ", ", ""},
     [SMARTSUPP_SQL_INSERT_EVENT] =
-        {SMARTSUPP_SQL_EVENT_VALUES,
+        {SMARTSUPP_SQL_EVENT_VALUES, 1,
          "INSERT INTO {prefix}event (account_id, event, timestamp, "
          "body_sha256, received_at, body) VALUES ",
-         "(%lld, %s, %s, %s, %lld, %s)", "{if_new}"},
+         "(%lld, %s, %s, %s, %lld, %s)", "", "{if_new received_at}"},
     [SMARTSUPP_SQL_SELECT_SCHEMA_VERSION] =
-        {0, "SELECT MAX(version) FROM {prefix}schema_version", NULL, ""},
+        {0, 1, "SELECT MAX(version) FROM {prefix}schema_version", NULL, "", ""},
     [SMARTSUPP_SQL_INSERT_SCHEMA_VERSION] =
-        {2, "INSERT INTO {prefix}schema_version (version, applied_at) VALUES ",
-         "(%lld, %lld)", "{if_new}"},
+        {2, 1,
+         "INSERT INTO {prefix}schema_version (version, applied_at) VALUES ",
+         "(%lld, %lld)", "", "{if_new version}"},
 };
 
-/* What stands for the word of that length. */
+/* What stands for a word, which may be followed by a space and a column: that
+ * takes the place of each $ in the spelling. */
 static const char *spelling(const smartsupp_sql_dialect_t *dialect,
-                            const char *word, size_t length, const char *prefix)
+                            const char *word, const char *prefix,
+                            apr_pool_t *pool)
 {
+    const char *column = strchr(word, ' ');
+    size_t length = column ? (size_t)(column - word) : strlen(word);
+    const char *spelled = prefix; /* the one word that is in no table */
+    const char *dollar;
     size_t i;
 
     for (i = 0; dialect->words[i].word; i++) {
         if (!strncmp(dialect->words[i].word, word, length) &&
             !dialect->words[i].word[length]) {
-            return dialect->words[i].spelling;
+            spelled = dialect->words[i].spelling;
         }
     }
-    return prefix; /* the one word that is left: {prefix} */
+    while (column && (dollar = strchr(spelled, '$')) != NULL) {
+        spelled = apr_pstrcat(
+            pool, apr_pstrmemdup(pool, spelled, (apr_size_t)(dollar - spelled)),
+            column + 1, dollar + 1, NULL);
+    }
+    return spelled;
 }
 
 const char *smartsupp_sql_complete(const smartsupp_sql_dialect_t *dialect,
@@ -275,12 +262,15 @@ const char *smartsupp_sql_complete(const smartsupp_sql_dialect_t *dialect,
 
     while ((brace = strchr(text, '{')) != NULL) {
         const char *end = strchr(brace, '}');
-        size_t length = (size_t)(end - brace - 1);
+        const char *word =
+            apr_pstrmemdup(pool, brace + 1, (apr_size_t)(end - brace - 1));
 
-        completed =
-            apr_pstrcat(pool, completed,
-                        apr_pstrmemdup(pool, text, (apr_size_t)(brace - text)),
-                        spelling(dialect, brace + 1, length, prefix), NULL);
+        completed = apr_pstrcat(
+            pool, completed,
+            apr_pstrmemdup(pool, text, (apr_size_t)(brace - text)),
+            smartsupp_sql_complete(
+                dialect, spelling(dialect, word, prefix, pool), prefix, pool),
+            NULL);
         text = end + 1;
     }
     return apr_pstrcat(pool, completed, text, NULL);
@@ -291,8 +281,8 @@ const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
                                          const char *prefix, apr_pool_t *pool)
 {
     const statement_t *statement = &statements[id];
-    const char *parts[2 * SMARTSUPP_SQL_ROWS_MAX + 2];
     struct iovec pieces[2 * SMARTSUPP_SQL_ROWS_MAX + 2];
+    const char *parts[2 * SMARTSUPP_SQL_ROWS_MAX + 2];
     apr_size_t count = 0;
     apr_size_t i;
 
@@ -300,7 +290,7 @@ const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
     if (statement->row) {
         parts[count++] = statement->row;
         while (--rows > 0) {
-            parts[count++] = ", ";
+            parts[count++] = statement->separator;
             parts[count++] = statement->row;
         }
     }
@@ -316,4 +306,9 @@ const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
 int smartsupp_sql_statement_values(smartsupp_sql_id_e id)
 {
     return statements[id].values;
+}
+
+int smartsupp_sql_statement_rows(smartsupp_sql_id_e id)
+{
+    return statements[id].max_rows;
 }

@@ -2,8 +2,10 @@
  * The SQL texts of the module, and how a dialect completes them.
  *
  * A text holds words in braces. {prefix} is the table prefix; the others are
- * spelled by the dialect, in the table of smartsupp_sql_text.c. Values are
- * marked as apr_dbd_prepare wants them: %s text, %lld integer.
+ * spelled by the dialect, in the file of the driver that is native to it.
+ * A word may name a column, as in {if_new version}: the spelling has $ where
+ * it goes. Values are marked as apr_dbd_prepare wants them: %s text, %lld
+ * integer.
  */
 #ifndef SMARTSUPP_SQL_TEXT_H
 #define SMARTSUPP_SQL_TEXT_H
@@ -12,16 +14,44 @@
 
 #include "smartsupp_sql.h"
 
-typedef struct smartsupp_sql_dialect_t smartsupp_sql_dialect_t;
+#define SMARTSUPP_SQL_WORDS_MAX 16
+
+/* How a database spells what the databases do not agree on. */
+typedef struct smartsupp_sql_dialect_t {
+    const char *name;
+    struct {
+        const char *word;
+        const char *spelling;
+    } words[SMARTSUPP_SQL_WORDS_MAX];
+    /*
+     * text      type: unbounded text
+     * key       type: up to 128 bytes, compared as bytes
+     * boolean   a boolean value, bound as '0' or '1'
+     * rows      table option: rows may be long
+     * cluster   table option: rows lie in the order of their key
+     * if_new    end of an INSERT that a known key turns into none; $ is a
+     *           column
+     * lock      end of a SELECT that locks its rows
+     * view      create a view, whether it is there or not
+     * utc       m.sent_at as 'YYYY-MM-DD HH:MM:SS'
+     * take_turn a query that waits until no other session migrates, or ""
+     * end_turn  a query that lets the next one
+     */
+
+    /* In SQL: bring a session into the state that durability and text need.
+     * APR_SUCCESS, or a status with the error filled. */
+    apr_status_t (*session)(smartsupp_sql_t *sql, apr_pool_t *pool);
+} smartsupp_sql_dialect_t;
 
 extern const smartsupp_sql_dialect_t smartsupp_sql_sqlite;
+extern const smartsupp_sql_dialect_t smartsupp_sql_postgresql;
+extern const smartsupp_sql_dialect_t smartsupp_sql_mysql_dialect;
 
 /* The most rows of one statement, and so of one prepared text. */
 #define SMARTSUPP_SQL_ROWS_MAX 64
 
 /**
- * The statement's text for that many rows (1 for all but the many-row
- * inserts).
+ * The statement's text for that many rows (1 for all but those that take many).
  */
 const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
                                          smartsupp_sql_id_e id, int rows,
@@ -29,6 +59,9 @@ const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
 
 /** How many values a row of the statement takes. */
 int smartsupp_sql_statement_values(smartsupp_sql_id_e id);
+
+/** The most rows that the statement takes. */
+int smartsupp_sql_statement_rows(smartsupp_sql_id_e id);
 
 /** The text with its words replaced. */
 const char *smartsupp_sql_complete(const smartsupp_sql_dialect_t *dialect,

@@ -1,49 +1,28 @@
 #include "smartsupp_store.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
 #include <apr_time.h>
 
-/* Enough for any 64-bit integer and its NUL. */
-#define INTEGER_SIZE 21
+#include "smartsupp_rows.h"
 
-/* A delivery that is to be stored, with the key of its rows as SQL text. */
-typedef struct written_t {
-    const smartsupp_conversation_t *conversation;
-    const char *key[SMARTSUPP_SQL_KEY_VALUES];
-} written_t;
+/* A conversation that is to be stored: the newest version in the batch. */
+typedef struct candidate_t {
+    const smartsupp_delivery_t *delivery;
+    smartsupp_store_result_e *result;
+    const char *key[SMARTSUPP_SQL_KEY_VALUES]; /* as SQL text */
+    const char **values;       /* of the conversation statements */
+    const char *stored_sha256; /* what is stored in the end */
+} candidate_t;
 
 typedef struct batch_t {
     smartsupp_sql_t *sql;
     apr_pool_t *pool;
-    const char *now;    /* epoch ms, as SQL text */
-    written_t *written; /* conversations whose children are to be inserted */
+    candidate_t *candidates; /* in the order of their keys */
     int count;
 } batch_t;
-
-/* The integer as SQL text; NULL for SMARTSUPP_NULL. */
-static const char *integer(apr_int64_t value, apr_pool_t *pool)
-{
-    char digits[INTEGER_SIZE];
-    char *start = digits + sizeof(digits) - 1;
-    apr_uint64_t rest;
-
-    if (value == SMARTSUPP_NULL) {
-        return NULL;
-    }
-    rest = value < 0 ? (apr_uint64_t)-value : (apr_uint64_t)value;
-    *start = '\0';
-    do {
-        *--start = (char)('0' + rest % 10);
-        rest /= 10;
-    } while (rest);
-    if (value < 0) {
-        *--start = '-';
-    }
-    return apr_pstrmemdup(pool, start,
-                          (apr_size_t)(digits + sizeof(digits) - 1 - start));
-}
 
 static int same_conversation(const smartsupp_conversation_t *a,
                              const smartsupp_conversation_t *b)
@@ -64,150 +43,165 @@ static smartsupp_version_t version_of(const smartsupp_delivery_t *delivery)
     return version;
 }
 
-/* What becomes of a delivery where another version is stored: that one stays,
- * unless ours is newer. */
-static smartsupp_store_result_e against(const smartsupp_version_t *ours,
-                                        const smartsupp_version_t *stored)
+/* Whether its rows are, or will be, those of this delivery. */
+static int is_written(const candidate_t *candidate)
 {
-    if (!strcmp(ours->body_sha256, stored->body_sha256)) {
-        return SMARTSUPP_STORE_DUPLICATE;
-    }
-    return smartsupp_version_compare(ours, stored) > 0 ? SMARTSUPP_STORE_UPDATED
-                                                       : SMARTSUPP_STORE_STALE;
+    return *candidate->result == SMARTSUPP_STORE_STORED ||
+           *candidate->result == SMARTSUPP_STORE_UPDATED;
 }
 
-/* The values of both conversation statements, in their order. */
-static void conversation_values(const char **values, const batch_t *batch,
-                                const smartsupp_delivery_t *delivery,
-                                const char *const *key)
+/* One row of SELECT_VERSIONS. */
+typedef struct stored_t {
+    smartsupp_version_t version;
+    int is_updated;
+    int has_children;
+} stored_t;
+
+static stored_t stored_of(const char *const *columns)
 {
-    const smartsupp_conversation_t *c = delivery->conversation;
-    apr_pool_t *pool = batch->pool;
-    const char *all[SMARTSUPP_SQL_CONVERSATION_VALUES] = {
-        integer(c->end_at, pool),
-        integer(c->is_chat, pool),
-        integer(c->is_missed, pool),
-        integer(c->is_triggered, pool),
-        integer(c->is_offline, pool),
-        integer(c->is_completed, pool),
-        integer(c->is_dropped, pool),
-        integer(c->duration, pool),
-        integer(c->avg_response, pool),
-        integer(c->first_response, pool),
-        integer(c->messages_count, pool),
-        integer(c->words_count, pool),
-        integer(c->rating, pool),
-        c->rating_desc,
-        c->visitor_id,
-        c->visitor_name,
-        c->visitor_email,
-        c->visitor_note,
-        c->visitor_group,
-        c->visitor_ip_address,
-        c->visitor_city,
-        c->visitor_country_code,
-        c->visitor_country,
-        c->visitor_user_agent,
-        c->visitor_platform,
-        c->visitor_referer,
-        integer(c->generation, pool),
-        smartsupp_problems_count(delivery->warnings)
-            ? smartsupp_problems_json(delivery->warnings, pool)
-            : NULL,
-        integer(c->message_rows, pool),
-        integer(delivery->received_at, pool),
-        NULL, /* updated_at: never, so far */
-        delivery->body_sha256,
-        delivery->body,
-        key[0],
-        key[1],
-        key[2],
+    stored_t stored = {
+        .version = {.end_at =
+                        columns[3] ? apr_atoi64(columns[3]) : SMARTSUPP_NULL,
+                    .message_rows = apr_atoi64(columns[4]),
+                    .received_at = apr_atoi64(columns[5]),
+                    .body_sha256 = columns[7]},
+        .is_updated = columns[6] != NULL,
+        .has_children = apr_atoi64(columns[8]) > 0,
     };
 
-    memcpy(values, all, sizeof(all));
+    return stored;
 }
 
-/* Where updated_at stands among them. */
-#define UPDATED_AT 30
-
-/* The version that is stored under the key; its row stays locked. */
-static apr_status_t stored_version(smartsupp_version_t *version,
-                                   const batch_t *batch, const char **key)
+/*
+ * What becomes of a candidate whose key exists. It may have been inserted just
+ * now by the same statement that left another one out: then the row is its
+ * own, as it is without children.
+ */
+static void settle(candidate_t *candidate, const stored_t *stored,
+                   int some_were_inserted)
 {
-    const char *columns[4];
-    apr_status_t rv = smartsupp_sql_select(
-        columns, 4, batch->sql, SMARTSUPP_SQL_SELECT_VERSION, key, batch->pool);
+    smartsupp_version_t ours = version_of(candidate->delivery);
 
-    if (APR_STATUS_IS_ENOENT(rv)) {
-        return smartsupp_sql_fail(batch->sql, SMARTSUPP_SQL_TRANSIENT,
-                                  "a conversation was deleted while it was "
-                                  "being replaced");
+    candidate->stored_sha256 = stored->version.body_sha256;
+    if (!strcmp(ours.body_sha256, stored->version.body_sha256)) {
+        *candidate->result =
+            some_were_inserted && !stored->is_updated &&
+                    !stored->has_children &&
+                    ours.received_at == stored->version.received_at
+                ? SMARTSUPP_STORE_STORED
+                : SMARTSUPP_STORE_DUPLICATE;
     }
-    if (rv != APR_SUCCESS) {
-        return rv;
+    else if (smartsupp_version_compare(&ours, &stored->version) > 0) {
+        *candidate->result = SMARTSUPP_STORE_UPDATED;
+        candidate->stored_sha256 = ours.body_sha256;
     }
-    version->end_at = columns[0] ? apr_atoi64(columns[0]) : SMARTSUPP_NULL;
-    version->message_rows = columns[1] ? apr_atoi64(columns[1]) : 0;
-    version->received_at = columns[2] ? apr_atoi64(columns[2]) : 0;
-    version->body_sha256 = columns[3] ? columns[3] : "";
-    return APR_SUCCESS;
+    else {
+        *candidate->result = SMARTSUPP_STORE_STALE;
+    }
 }
 
-static apr_status_t replace(const batch_t *batch, const char **values,
-                            const char **key)
+/* Replace the row of an older version, and take its children away. */
+static apr_status_t replace(const batch_t *batch, candidate_t *candidate)
 {
     static const smartsupp_sql_id_e deletes[] = {
         SMARTSUPP_SQL_DELETE_MESSAGES,
         SMARTSUPP_SQL_DELETE_PATHS,
         SMARTSUPP_SQL_DELETE_VARIABLES,
     };
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_UPDATE_CONVERSATION, 1,
+                                 candidate->values};
     apr_status_t rv;
     size_t i;
 
-    values[UPDATED_AT] = batch->now;
-    rv = smartsupp_sql_execute(NULL, batch->sql,
-                               SMARTSUPP_SQL_UPDATE_CONVERSATION, values,
-                               batch->pool);
+    candidate->values[SMARTSUPP_ROWS_UPDATED_AT] =
+        smartsupp_rows_integer(apr_time_as_msec(apr_time_now()), batch->pool);
+    rv = smartsupp_sql_execute(NULL, batch->sql, &call, batch->pool);
+    call.values = candidate->key;
     for (i = 0; rv == APR_SUCCESS && i < 3; i++) {
-        rv = smartsupp_sql_execute(NULL, batch->sql, deletes[i], key,
-                                   batch->pool);
+        call.id = deletes[i];
+        rv = smartsupp_sql_execute(NULL, batch->sql, &call, batch->pool);
     }
     return rv;
 }
 
-static apr_status_t store_conversation(smartsupp_store_result_e *result,
-                                       batch_t *batch,
-                                       const smartsupp_delivery_t *delivery)
+static const char *const *find_row(const apr_array_header_t *rows,
+                                   const candidate_t *candidate)
 {
-    const smartsupp_conversation_t *conversation = delivery->conversation;
-    written_t *written = &batch->written[batch->count];
-    const char *values[SMARTSUPP_SQL_CONVERSATION_VALUES];
-    smartsupp_version_t ours = version_of(delivery);
-    smartsupp_version_t stored;
-    int affected;
-    apr_status_t rv;
+    int i;
 
-    written->conversation = conversation;
-    written->key[0] = integer(conversation->account_id, batch->pool);
-    written->key[1] = conversation->channel_id;
-    written->key[2] = integer(conversation->begin_at, batch->pool);
-    conversation_values(values, batch, delivery, written->key);
-    *result = SMARTSUPP_STORE_STORED;
-    rv = smartsupp_sql_execute(&affected, batch->sql,
-                               SMARTSUPP_SQL_INSERT_CONVERSATION, values,
-                               batch->pool);
-    if (rv == APR_SUCCESS && affected == 0) {
-        rv = stored_version(&stored, batch, written->key);
-        if (rv == APR_SUCCESS) {
-            *result = against(&ours, &stored);
-        }
-        if (rv == APR_SUCCESS && *result == SMARTSUPP_STORE_UPDATED) {
-            rv = replace(batch, values, written->key);
+    for (i = 0; i < rows->nelts; i++) {
+        const char *const *row = APR_ARRAY_IDX(rows, i, const char **);
+
+        if (!strcmp(row[2], candidate->key[2]) &&
+            !strcmp(row[1], candidate->key[1]) &&
+            !strcmp(row[0], candidate->key[0])) {
+            return row;
         }
     }
-    if (rv == APR_SUCCESS && (*result == SMARTSUPP_STORE_STORED ||
-                              *result == SMARTSUPP_STORE_UPDATED)) {
-        batch->count++;
+    return NULL;
+}
+
+/* Some of these keys exist: lock those rows, see which, and replace the older
+ * ones. */
+static apr_status_t meet_stored(const batch_t *batch, candidate_t *candidates,
+                                int count, int inserted)
+{
+    const char **keys =
+        apr_palloc(batch->pool, (apr_size_t)count * sizeof(candidates->key));
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_SELECT_VERSIONS, count, keys};
+    apr_array_header_t *rows = NULL;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < count; i++) {
+        memcpy(keys + i * SMARTSUPP_SQL_KEY_VALUES, candidates[i].key,
+               sizeof(candidates->key));
+    }
+    rv = smartsupp_sql_select(&rows, batch->sql, &call,
+                              SMARTSUPP_SQL_VERSION_COLUMNS, batch->pool);
+    for (i = 0; rv == APR_SUCCESS && i < count; i++) {
+        const char *const *row = find_row(rows, &candidates[i]);
+        stored_t stored;
+
+        if (!row) {
+            return smartsupp_sql_fail(batch->sql, SMARTSUPP_SQL_TRANSIENT,
+                                      "a conversation was deleted while it "
+                                      "was being replaced");
+        }
+        stored = stored_of(row);
+        settle(&candidates[i], &stored, inserted > 0);
+        if (*candidates[i].result == SMARTSUPP_STORE_UPDATED) {
+            rv = replace(batch, &candidates[i]);
+        }
+    }
+    return rv;
+}
+
+/* The rows of the conversations themselves. */
+static apr_status_t store_conversations(const batch_t *batch)
+{
+    apr_size_t width = SMARTSUPP_SQL_CONVERSATION_VALUES;
+    const char **values = apr_palloc(
+        batch->pool, ((apr_size_t)batch->count * width + 1) * sizeof(*values));
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_INSERT_CONVERSATIONS, 0, NULL};
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; i < batch->count; i++) {
+        batch->candidates[i].values = values + (apr_size_t)i * width;
+        smartsupp_rows_conversation(batch->candidates[i].values,
+                                    batch->candidates[i].delivery,
+                                    batch->candidates[i].key, batch->pool);
+    }
+    for (i = 0; rv == APR_SUCCESS && i < batch->count; i += call.rows) {
+        int affected = 0;
+
+        call.rows = smartsupp_sql_chunk(call.id, batch->count - i);
+        call.values = batch->candidates[i].values;
+        rv = smartsupp_sql_execute(&affected, batch->sql, &call, batch->pool);
+        if (rv == APR_SUCCESS && affected < call.rows) {
+            rv = meet_stored(batch, &batch->candidates[i], call.rows, affected);
+        }
     }
     return rv;
 }
@@ -218,138 +212,46 @@ static apr_status_t store_event(smartsupp_store_result_e *result,
 {
     const smartsupp_event_t *event = delivery->event;
     const char *values[SMARTSUPP_SQL_EVENT_VALUES] = {
-        integer(event->account_id, batch->pool),
+        smartsupp_rows_integer(event->account_id, batch->pool),
         event->event,
         event->timestamp,
         delivery->body_sha256,
-        integer(delivery->received_at, batch->pool),
+        smartsupp_rows_integer(delivery->received_at, batch->pool),
         delivery->body,
     };
-    int affected;
-    apr_status_t rv = smartsupp_sql_execute(
-        &affected, batch->sql, SMARTSUPP_SQL_INSERT_EVENT, values, batch->pool);
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_INSERT_EVENT, 1, values};
+    int affected = 0;
+    apr_status_t rv =
+        smartsupp_sql_execute(&affected, batch->sql, &call, batch->pool);
 
     *result = affected ? SMARTSUPP_STORE_STORED : SMARTSUPP_STORE_DUPLICATE;
     return rv;
 }
 
-/* The start of a child row: key and seq. Gives the place after them. */
-static const char **child_key(const char **values, const written_t *written,
-                              int seq, apr_pool_t *pool)
-{
-    memcpy(values, written->key, sizeof(written->key));
-    values[SMARTSUPP_SQL_KEY_VALUES] = integer(seq, pool);
-    return values + SMARTSUPP_SQL_KEY_VALUES + 1;
-}
-
-static const char **message_rows(const char **values, const written_t *written,
-                                 apr_pool_t *pool)
-{
-    const smartsupp_conversation_t *conversation = written->conversation;
-    int seq;
-
-    for (seq = 0; seq < conversation->message_rows; seq++) {
-        const smartsupp_message_t *message = &conversation->messages[seq];
-
-        values = child_key(values, written, seq, pool);
-        *values++ = message->type;
-        *values++ = message->name;
-        *values++ = message->sender_kind;
-        *values++ = message->sender_id;
-        *values++ = message->content;
-        *values++ = integer(message->sent_at, pool);
-        *values++ = message->triggered_by;
-        *values++ = message->email;
-    }
-    return values;
-}
-
-static const char **path_rows(const char **values, const written_t *written,
-                              apr_pool_t *pool)
-{
-    const smartsupp_conversation_t *conversation = written->conversation;
-    int seq;
-
-    for (seq = 0; seq < conversation->path_rows; seq++) {
-        values = child_key(values, written, seq, pool);
-        *values++ = conversation->paths[seq].url;
-        *values++ = conversation->paths[seq].title;
-    }
-    return values;
-}
-
-static const char **variable_rows(const char **values, const written_t *written,
-                                  apr_pool_t *pool)
-{
-    const smartsupp_conversation_t *conversation = written->conversation;
-    int seq;
-
-    for (seq = 0; seq < conversation->variable_rows; seq++) {
-        const smartsupp_variable_t *variable = &conversation->variables[seq];
-
-        values = child_key(values, written, seq, pool);
-        *values++ = variable->name;
-        *values++ = variable->label;
-        *values++ = variable->value;
-        *values++ = variable->value_type;
-    }
-    return values;
-}
-
-static int count_messages(const smartsupp_conversation_t *conversation)
-{
-    return conversation->message_rows;
-}
-
-static int count_paths(const smartsupp_conversation_t *conversation)
-{
-    return conversation->path_rows;
-}
-
-static int count_variables(const smartsupp_conversation_t *conversation)
-{
-    return conversation->variable_rows;
-}
-
-/* The child tables: how many rows a conversation has there, and which. */
-static const struct child_t {
-    smartsupp_sql_id_e insert;
-    int values;
-    int (*count)(const smartsupp_conversation_t *conversation);
-    const char **(*rows)(const char **values, const written_t *written,
-                         apr_pool_t *pool);
-} children[] = {
-    {SMARTSUPP_SQL_INSERT_MESSAGES, SMARTSUPP_SQL_MESSAGE_VALUES,
-     count_messages, message_rows},
-    {SMARTSUPP_SQL_INSERT_PATHS, SMARTSUPP_SQL_PATH_VALUES, count_paths,
-     path_rows},
-    {SMARTSUPP_SQL_INSERT_VARIABLES, SMARTSUPP_SQL_VARIABLE_VALUES,
-     count_variables, variable_rows},
-};
-
 static apr_status_t insert_children(const batch_t *batch,
-                                    const struct child_t *child)
+                                    const smartsupp_rows_child_t *child)
 {
-    const char **values;
+    smartsupp_sql_call_t call = {child->insert, 0, NULL};
     const char **end;
-    int rows = 0;
     int i;
 
     for (i = 0; i < batch->count; i++) {
-        rows += child->count(batch->written[i].conversation);
+        if (is_written(&batch->candidates[i])) {
+            call.rows +=
+                child->count(batch->candidates[i].delivery->conversation);
+        }
     }
-    if (rows == 0) {
-        return APR_SUCCESS;
-    }
-    values =
-        apr_palloc(batch->pool, (apr_size_t)rows * (apr_size_t)child->values *
-                                    sizeof(*values));
-    end = values;
+    call.values = apr_palloc(
+        batch->pool, ((apr_size_t)call.rows * (apr_size_t)child->values + 1) *
+                         sizeof(*call.values));
+    end = call.values;
     for (i = 0; i < batch->count; i++) {
-        end = child->rows(end, &batch->written[i], batch->pool);
+        if (is_written(&batch->candidates[i])) {
+            end = child->rows(end, batch->candidates[i].delivery->conversation,
+                              batch->candidates[i].key, batch->pool);
+        }
     }
-    return smartsupp_sql_insert_rows(batch->sql, child->insert, values, rows,
-                                     batch->pool);
+    return smartsupp_sql_insert_rows(batch->sql, &call, batch->pool);
 }
 
 /* The place of the newest version of that delivery's conversation. */
@@ -373,26 +275,74 @@ static int newest(smartsupp_delivery_t *const *deliveries, int count, int of)
     return best;
 }
 
-/* What delivery i becomes. One whose conversation has a newer version in the
- * batch is not stored at all. */
-static apr_status_t store_one(smartsupp_store_result_e *result, batch_t *batch,
-                              smartsupp_delivery_t *const *deliveries,
-                              int count, int i)
+static int by_key(const void *av, const void *bv)
 {
-    int leader;
+    const smartsupp_conversation_t *a =
+        ((const candidate_t *)av)->delivery->conversation;
+    const smartsupp_conversation_t *b =
+        ((const candidate_t *)bv)->delivery->conversation;
+    int order = strcmp(a->channel_id, b->channel_id);
 
-    if (deliveries[i]->event) {
-        return store_event(result, batch, deliveries[i]);
+    if (!order) {
+        order = (a->begin_at > b->begin_at) - (a->begin_at < b->begin_at);
     }
-    leader = newest(deliveries, count, i);
-    if (leader == i) {
-        return store_conversation(result, batch, deliveries[i]);
+    return order ? order
+                 : (a->account_id > b->account_id) -
+                       (a->account_id < b->account_id);
+}
+
+/* The newest versions, sorted: two servers that lock rows in one order do not
+ * lock each other out. */
+static void choose_candidates(batch_t *batch, smartsupp_store_result_e *results,
+                              smartsupp_delivery_t *const *deliveries,
+                              const int *leaders, int count)
+{
+    int i;
+
+    batch->candidates =
+        apr_palloc(batch->pool, (apr_size_t)count * sizeof(candidate_t));
+    for (i = 0; i < count; i++) {
+        candidate_t *candidate = &batch->candidates[batch->count];
+
+        if (leaders[i] != i || deliveries[i]->event) {
+            continue;
+        }
+        candidate->delivery = deliveries[i];
+        candidate->result = &results[i];
+        *candidate->result = SMARTSUPP_STORE_STORED;
+        candidate->key[0] = smartsupp_rows_integer(
+            deliveries[i]->conversation->account_id, batch->pool);
+        candidate->key[1] = deliveries[i]->conversation->channel_id;
+        candidate->key[2] = smartsupp_rows_integer(
+            deliveries[i]->conversation->begin_at, batch->pool);
+        candidate->stored_sha256 = deliveries[i]->body_sha256;
+        batch->count++;
     }
-    *result =
-        strcmp(deliveries[i]->body_sha256, deliveries[leader]->body_sha256)
-            ? SMARTSUPP_STORE_STALE
-            : SMARTSUPP_STORE_DUPLICATE;
-    return APR_SUCCESS;
+    qsort(batch->candidates, (size_t)batch->count, sizeof(candidate_t), by_key);
+}
+
+/* An answer for each that was not stored itself, because a newer version of
+ * its conversation was in the batch. */
+static void answer_followers(smartsupp_store_result_e *results,
+                             const batch_t *batch,
+                             smartsupp_delivery_t *const *deliveries,
+                             const int *leaders, int count)
+{
+    int i;
+    int j;
+
+    for (i = 0; i < count; i++) {
+        for (j = 0; leaders[i] != i && j < batch->count; j++) {
+            const candidate_t *candidate = &batch->candidates[j];
+
+            if (candidate->delivery == deliveries[leaders[i]]) {
+                results[i] =
+                    strcmp(deliveries[i]->body_sha256, candidate->stored_sha256)
+                        ? SMARTSUPP_STORE_STALE
+                        : SMARTSUPP_STORE_DUPLICATE;
+            }
+        }
+    }
 }
 
 apr_status_t smartsupp_store(smartsupp_store_result_e *results,
@@ -401,18 +351,29 @@ apr_status_t smartsupp_store(smartsupp_store_result_e *results,
                              apr_pool_t *pool)
 {
     batch_t batch = {.sql = sql, .pool = pool};
+    int *leaders = apr_palloc(pool, (apr_size_t)count * sizeof(*leaders));
+    const smartsupp_rows_child_t *child;
     apr_status_t rv = APR_SUCCESS;
-    size_t table;
     int i;
 
-    batch.now = integer(apr_time_as_msec(apr_time_now()), pool);
-    batch.written =
-        apr_palloc(pool, (apr_size_t)count * sizeof(*batch.written));
     for (i = 0; rv == APR_SUCCESS && i < count; i++) {
-        rv = store_one(&results[i], &batch, deliveries, count, i);
+        leaders[i] = i;
+        if (deliveries[i]->event) {
+            rv = store_event(&results[i], &batch, deliveries[i]);
+        }
+        else {
+            leaders[i] = newest(deliveries, count, i);
+        }
     }
-    for (table = 0; rv == APR_SUCCESS && table < 3; table++) {
-        rv = insert_children(&batch, &children[table]);
+    if (rv != APR_SUCCESS) {
+        return rv;
     }
+    choose_candidates(&batch, results, deliveries, leaders, count);
+    rv = store_conversations(&batch);
+    for (child = smartsupp_rows_children; rv == APR_SUCCESS && child->rows;
+         child++) {
+        rv = insert_children(&batch, child);
+    }
+    answer_followers(results, &batch, deliveries, leaders, count);
     return rv;
 }
