@@ -272,6 +272,9 @@ static void read_tree(smartsupp_site_t *site, const ap_directive_t *node,
         else if (is_directive(node, "DBDParams")) {
             site->params = first_word(node, pool);
         }
+        else if (is_directive(node, "DBDMin")) {
+            site->min = first_word(node, pool);
+        }
         else if (is_directive(node, "DBDMax")) {
             site->max = first_word(node, pool);
         }
@@ -357,6 +360,16 @@ static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
     return OK;
 }
 
+static int is_driver(const smartsupp_site_t *site, const char *name)
+{
+    return site->driver && !strcasecmp(site->driver, name);
+}
+
+static int mentions(const smartsupp_site_t *site, const char *word)
+{
+    return site->params && ap_strcasestr(site->params, word) != NULL;
+}
+
 static int check_site(const smartsupp_site_t *site, int some_driver,
                       apr_pool_t *pool)
 {
@@ -372,10 +385,55 @@ static int check_site(const smartsupp_site_t *site, int some_driver,
         return refuse(site, "SMARTSUPP0102: the hook has no database: add "
                             "DBDriver and DBDParams to its server");
     }
-    if (site->driver && !strcasecmp(site->driver, "sqlite3")) {
-        return check_sqlite_path(site, pool);
+    if (is_driver(site, "freetds") || is_driver(site, "oracle")) {
+        return refuse(site, "SMARTSUPP0106: this DBDriver is not supported: "
+                            "use sqlite3, pgsql, mysql or odbc");
     }
-    return OK;
+    /* with it, an INSERT that a known key turns into none counts a row */
+    if (is_driver(site, "mysql") && mentions(site, "CLIENT_FOUND_ROWS")) {
+        return refuse(site, "SMARTSUPP0110: DBDParams must not have "
+                            "flags=CLIENT_FOUND_ROWS");
+    }
+    return is_driver(site, "sqlite3") ? check_sqlite_path(site, pool) : OK;
+}
+
+void smartsupp_config_warn(const apr_array_header_t *sites)
+{
+    int i;
+
+    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG &&
+        ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST) {
+        return;
+    }
+    for (i = 0; i < sites->nelts; i++) {
+        const smartsupp_site_t *site =
+            &APR_ARRAY_IDX(sites, i, smartsupp_site_t);
+
+        if (!site->hook || !site->driver) {
+            continue;
+        }
+        if (is_driver(site, "mysql") && !mentions(site, "reconnect=0")) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
+                         "SMARTSUPP0107: DBDParams lacks reconnect=0: the "
+                         "driver reconnects behind mod_dbd's back, which "
+                         "costs deliveries time (%s:%d)",
+                         site->hook->filename, site->hook->line_num);
+        }
+        if (is_driver(site, "pgsql") && !mentions(site, "connect_timeout")) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
+                         "SMARTSUPP0108: DBDParams lacks connect_timeout: a "
+                         "database that does not answer is waited for without "
+                         "end; add connect_timeout=2 (%s:%d)",
+                         site->hook->filename, site->hook->line_num);
+        }
+        if (!site->min || strcmp(site->min, "0") != 0) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
+                         "SMARTSUPP0109: DBDMin is not 0: while the database "
+                         "does not answer, no child can start; add DBDMin 0 "
+                         "(%s:%d)",
+                         site->hook->filename, site->hook->line_num);
+        }
+    }
 }
 
 int smartsupp_config_check(apr_pool_t *pconf, apr_pool_t *plog,
@@ -397,6 +455,9 @@ int smartsupp_config_check(apr_pool_t *pconf, apr_pool_t *plog,
         if (status != OK) {
             return status;
         }
+    }
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
+        smartsupp_config_warn(sites);
     }
     return OK;
 }

@@ -23,6 +23,7 @@ typedef struct smartsupp_site_t {
     server_rec *server;
     const char *driver;         /* DBDriver in force, or NULL */
     const char *params;         /* DBDParams in force, or NULL */
+    const char *min;            /* DBDMin in force, or NULL */
     const char *max;            /* DBDMax in force, or NULL */
     const ap_directive_t *hook; /* the first that sets our handler, or NULL */
 } smartsupp_site_t;
@@ -60,6 +61,13 @@ void smartsupp_config_set_database(server_rec *server,
  */
 apr_array_header_t *smartsupp_config_sites(server_rec *main_server,
                                            apr_pool_t *pool);
+
+/**
+ * Log, at warning, what in the configuration of these sites works now but will
+ * hurt when the database is in trouble. Says nothing in the first of the two
+ * passes that httpd makes at a start.
+ */
+void smartsupp_config_warn(const apr_array_header_t *sites);
 
 /**
  * httpd's check_config: refuse, with file, line and remedy, a configuration

@@ -53,6 +53,7 @@ typedef struct smartsupp_database_t {
 
     smartsupp_commit_t *commit;
     ap_dbd_t *lent; /* to the writer */
+    int warned;
 } smartsupp_database_t;
 
 /* All set at start, read-only afterwards. */
@@ -135,6 +136,7 @@ int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
     int i;
 
     (void)plog;
+    smartsupp_config_warn(sites);
     databases =
         apr_array_make(pconf, sites->nelts, sizeof(smartsupp_database_t *));
     dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
@@ -207,7 +209,7 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
 
     database->lent = open_connection(database, pool);
     if (!database->lent) {
-        error->code[0] = '\0';
+        strcpy(error->code, SMARTSUPP_SQL_NO_CODE);
         apr_cpystrn(error->text,
                     database->driver ? "mod_dbd has no connection"
                                      : "no DBDriver is set for this server",
@@ -219,6 +221,20 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
     loan.pool = database->lent->pool;
     loan.prepared = database->lent->prepared;
     return smartsupp_sql_lend(sql, error, &loan, database->prefix, pool);
+}
+
+/* Pass on, once a child, what the administrator should know. */
+static void warn(smartsupp_database_t *database, smartsupp_sql_t *sql)
+{
+    const char *warning = smartsupp_sql_warning(sql);
+
+    if (warning && !database->warned) {
+        database->warned = 1;
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, database->server,
+                     "SMARTSUPP0306: the database may lose what it has "
+                     "committed, after the sender was answered 200: %s",
+                     warning);
+    }
 }
 
 /*
@@ -243,7 +259,7 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
         rv = lend(sql, error, database, pool);
     }
     if (rv == APR_EOF) {
-        error->code[0] = '\0';
+        strcpy(error->code, SMARTSUPP_SQL_NO_CODE);
         apr_cpystrn(error->text,
                     "mod_dbd has no connection left that leads to the "
                     "database: restart httpd gracefully",
@@ -260,8 +276,10 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
     }
     if (rv != APR_SUCCESS) {
         give_back(NULL, database);
+        return rv;
     }
-    return rv;
+    warn(database, *sql);
+    return APR_SUCCESS;
 }
 
 /* What an administrator can do about a SQLite file, asked of the file system

@@ -32,7 +32,7 @@ apr_status_t smartsupp_sql_fail(smartsupp_sql_t *sql,
     va_list arguments;
 
     sql->error.error_class = error_class;
-    sql->error.code[0] = '\0';
+    strcpy(sql->error.code, SMARTSUPP_SQL_NO_CODE);
     va_start(arguments, format);
     apr_vsnprintf(sql->error.text, sizeof(sql->error.text), format, arguments);
     va_end(arguments);
@@ -78,7 +78,7 @@ apr_status_t smartsupp_sql_failed(smartsupp_sql_t *sql, int rc)
     const char *text = apr_dbd_error(sql->loan.driver, sql->loan.handle, rc);
 
     apr_cpystrn(sql->error.text, text ? text : "", sizeof(sql->error.text));
-    sql->error.code[0] = '\0';
+    strcpy(sql->error.code, SMARTSUPP_SQL_NO_CODE);
     sql->driver->classify(sql, rc);
     redact(sql->error.text);
     return APR_EGENERAL;
@@ -373,6 +373,9 @@ static const smartsupp_sql_driver_t *find_driver(const char *name)
 {
     size_t i;
 
+    if (!strcmp(name, "ODBC_DRIVER_NAME")) {
+        name = "odbc"; /* a macro that APR-util forgot to expand */
+    }
     for (i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
         if (!strcmp(drivers[i]->name, name)) {
             return drivers[i];
@@ -426,7 +429,7 @@ apr_status_t smartsupp_sql_lend(smartsupp_sql_t **sql,
 
     if (driver == NULL) {
         error->error_class = SMARTSUPP_SQL_TRANSIENT;
-        error->code[0] = '\0';
+        strcpy(error->code, SMARTSUPP_SQL_NO_CODE);
         apr_snprintf(error->text, sizeof(error->text),
                      "DBDriver %s is not supported", name);
         return APR_ENOTIMPL;

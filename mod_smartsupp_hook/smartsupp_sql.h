@@ -34,9 +34,12 @@ typedef enum smartsupp_sql_class_e {
     SMARTSUPP_SQL_PERMANENT  /* the database refuses this data for good */
 } smartsupp_sql_class_e;
 
+/* The code of an error that has none. */
+#define SMARTSUPP_SQL_NO_CODE "none"
+
 typedef struct smartsupp_sql_error_t {
     smartsupp_sql_class_e error_class;
-    char code[8];   /* SQLSTATE, or the database's own number; "" if none */
+    char code[8];   /* SQLSTATE, or the database's own number, or NO_CODE */
     char text[256]; /* the database's words, cut before any value they quote */
 } smartsupp_sql_error_t;
 
