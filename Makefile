@@ -11,7 +11,14 @@ DESTDIR =
 BUILD_PACKAGES = gcc libc6-dev perl apache2-bin apache2-dev libcjson-dev \
     libssl-dev libaprutil1-dbd-sqlite3
 RUN_PACKAGES = curl sqlite3
-TEST_PACKAGES = $(RUN_PACKAGES) libdbi-perl libdbd-sqlite3-perl
+TEST_PACKAGES = $(RUN_PACKAGES) libdbi-perl libdbd-sqlite3-perl \
+    libdbd-pg-perl libdbd-mariadb-perl libaprutil1-dbd-pgsql \
+    libaprutil1-dbd-mysql libaprutil1-dbd-odbc odbc-postgresql libsqliteodbc \
+    $(POSTGRESQL) $(MARIADB)
+# The servers' programs, unless some version of them is there already.
+POSTGRESQL = $(if $(wildcard /usr/lib/postgresql/*/bin/postgres),,postgresql)
+MARIADB = $(if $(wildcard /usr/sbin/mariadbd),,$(or $(lastword $(sort \
+    $(shell apt-cache pkgnames mariadb-server-core))),mariadb-server-core))
 SLOW_PACKAGES = valgrind
 CODE_PACKAGES = clang-format clang-tidy
 
@@ -95,19 +102,20 @@ headers: $(BUILD)/config.mk
 # The server's user, who writes the SQLite file.
 HTTPD_USER = $(shell for user in www-data apache httpd daemon; do \
     id -u $$user >/dev/null 2>&1 && echo $$user && break; done)
-CONF_DIR = $(DESTDIR)$(HTTPD_SYSCONFDIR)
-DATA_DIR = $(DESTDIR)/var/lib/smartsupp_hook
+ROOT = $(and $(DESTDIR),$(abspath $(DESTDIR)))
+CONF_DIR = $(ROOT)$(HTTPD_SYSCONFDIR)
+DATA_DIR = $(ROOT)/var/lib/smartsupp_hook
 FILL = sed 's|@LIBEXECDIR@|$(HTTPD_LIBEXECDIR)|'
 # A file that an administrator may have edited stays.
 install_once = [ -e $(2) ] && echo "kept $(2)" || \
     { $(FILL) $(1) >$(2) && chmod 644 $(2) && echo "installed $(2)"; }
 
 install: $(MODULE)
-	@mkdir -p $(DESTDIR)$(HTTPD_LIBEXECDIR)
-	@$(APXS) -S LIBEXECDIR=$(DESTDIR)$(HTTPD_LIBEXECDIR) -i \
+	@mkdir -p $(ROOT)$(HTTPD_LIBEXECDIR)
+	@$(APXS) -S LIBEXECDIR=$(ROOT)$(HTTPD_LIBEXECDIR) -i \
 	    -n smartsupp_hook $(MODULE) >$(BUILD)/install.log 2>&1 || \
 	    { cat $(BUILD)/install.log >&2; exit 1; }
-	@echo "installed $(DESTDIR)$(HTTPD_LIBEXECDIR)/mod_smartsupp_hook.so"
+	@echo "installed $(ROOT)$(HTTPD_LIBEXECDIR)/mod_smartsupp_hook.so"
 	@if [ -d $(HTTPD_SYSCONFDIR)/mods-available ] || [ -e /etc/debian_version ]; \
 	then \
 	    mkdir -p $(CONF_DIR)/mods-available; \
@@ -120,9 +128,9 @@ install: $(MODULE)
 	    $(call install_once,conf/httpd-smartsupp-hook.conf,$(CONF_DIR)/extra/httpd-smartsupp-hook.conf); \
 	fi
 	@[ -d $(DATA_DIR) ] || { install -d -m 0750 $(DATA_DIR) && \
-	    { [ "$$(id -u)" != 0 ] || [ -z "$(HTTPD_USER)" ] || \
-	        chown $(HTTPD_USER) $(DATA_DIR); } && \
-	    echo "made $(DATA_DIR) for $(HTTPD_USER)"; }
+	    echo "made $(DATA_DIR)"; \
+	    [ "$$(id -u)" != 0 ] || [ -z "$(HTTPD_USER)" ] || \
+	        chown $(HTTPD_USER): $(DATA_DIR); }
 
 deps:
 	$(call need,$(BUILD_PACKAGES) $(TEST_PACKAGES) $(SLOW_PACKAGES))
@@ -137,7 +145,7 @@ stop:
 # SLOW=1 adds the family 9.
 test: $(MODULE) $(UNITS)
 	$(call need,$(TEST_PACKAGES) $(if $(SLOW),$(SLOW_PACKAGES)))
-	@SMARTSUPP_BUILD=$(BUILD) prove $(PROVE_FLAGS) \
+	@SMARTSUPP_BUILD=$(BUILD) t/with-servers prove $(PROVE_FLAGS) \
 	    $(sort $(wildcard t/[0-8]*.t) $(if $(SLOW),$(wildcard t/9*.t)))
 
 test-slow:
@@ -172,10 +180,12 @@ tidy: $(BUILD)/config.mk headers
 	@clang-tidy --quiet $(SOURCES) -- -std=c99 $(APR_FLAGS) \
 	    -isystem $(HTTPD_INCLUDE)
 
-clean:
+clean: stop
 	rm -rf $(BUILD)
 
-# need: install those of the packages in $(1) that this machine lacks.
+# need: install those of the packages in $(1) that this machine lacks, without
+# removing any. Meanwhile PostgreSQL's are told to make no cluster, so that
+# there is nothing for them to start.
 define need
 @command -v dpkg-query >/dev/null || exit 0; missing=; for p in $(1); do \
     dpkg-query -W -f='$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' \
@@ -183,8 +193,17 @@ define need
 [ -z "$$missing" ] || { echo "  install$$missing"; \
     as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
     $$as_root apt-get update -q >/dev/null && \
-    $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
-        --no-install-recommends $$missing >/dev/null; }
+    $$as_root env DEBIAN_FRONTEND=noninteractive sh -ec '$(INSTALL)' install \
+        $$missing >/dev/null; }
+endef
+
+NO_CLUSTER = /etc/postgresql-common/createcluster.d/mod_smartsupp_hook.conf
+define INSTALL
+mkdir -p $(dir $(NO_CLUSTER)); \
+    echo "create_main_cluster = false" >$(NO_CLUSTER); \
+    trap "rm -f $(NO_CLUSTER); \
+        rmdir $(dir $(NO_CLUSTER)) /etc/postgresql-common 2>&1 || true" EXIT; \
+    apt-get install -y -q --no-install-recommends --no-remove "$$@"
 endef
 
 .PHONY: all units headers install deps run stop test test-slow unit-tests \

@@ -162,8 +162,8 @@ static const char *set_max_body(cmd_parms *cmd, void *dir, const char *value)
     config->max_body = parse_size(value);
     if (config->max_body < 1 || config->max_body > LARGEST_MAX_BODY) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name,
-                           ": not a size from 1 to 512m (bytes, or with k or "
-                           "m behind): ",
+                           ": not a size from 1 to 512m (bytes, or with k, m "
+                           "or g behind): ",
                            value, NULL);
     }
     return NULL;
@@ -199,6 +199,11 @@ static const char *set_table_prefix(cmd_parms *cmd, void *dir,
         if (!first && !(c > value && *c >= '0' && *c <= '9')) {
             break;
         }
+    }
+    if (!strncmp(value, "sqlite_", 7)) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name,
+                           ": SQLite keeps names in sqlite_ to itself: ", value,
+                           NULL);
     }
     if (*c || c == value || c - value > TABLE_PREFIX_MAX) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name,
@@ -348,6 +353,16 @@ static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
                                   "SMARTSUPP0103: DBDParams must be the "
                                   "absolute path of the SQLite file, and is \"",
                                   params, "\"", NULL));
+    }
+    if (apr_stat(&info, params, APR_FINFO_TYPE, pool) == APR_SUCCESS &&
+        info.filetype == APR_DIR) {
+        return refuse(site, apr_pstrcat(pool,
+                                        "SMARTSUPP0105: DBDParams names the "
+                                        "folder ",
+                                        params,
+                                        ", and must name a file "
+                                        "in it",
+                                        NULL));
     }
     if (apr_stat(&info, folder, APR_FINFO_TYPE, pool) != APR_SUCCESS ||
         info.filetype != APR_DIR) {

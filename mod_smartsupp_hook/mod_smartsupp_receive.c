@@ -201,14 +201,15 @@ static int answer_unread(request_rec *r, apr_status_t rv, int status)
         return refuse(r, HTTP_SERVICE_UNAVAILABLE, "no_memory",
                       "The server is short of memory; send this again.");
     }
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "SMARTSUPP0204: refused (%d): the body %s", status,
-                  status == HTTP_REQUEST_TIME_OUT
-                      ? "did not arrive in time"
-                      : "could not be read, or was cut off");
     if (status == HTTP_REQUEST_TIME_OUT) {
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SMARTSUPP0204: refused (408): the body did not arrive "
+                      "in time");
         return refuse(r, status, "timeout", "The body did not arrive in time.");
     }
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                  "SMARTSUPP0213: the body could not be read: cut off, "
+                  "malformed, or refused by httpd itself");
     return status;
 }
 
@@ -241,7 +242,8 @@ static const char *log_errors(const smartsupp_problems_t *errors,
                 ? apr_psprintf(pool, "at byte %" APR_INT64_T_FMT, error->offset)
             : !strncmp(error->pointer, private_part, sizeof(private_part) - 1)
                 ? "in /visitor/variables"
-                : error->pointer,
+            : *error->pointer ? error->pointer
+                              : "at the root",
             NULL);
     }
     return i < smartsupp_problems_count(errors)

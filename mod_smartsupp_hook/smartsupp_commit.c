@@ -438,29 +438,38 @@ apr_status_t smartsupp_commit_wait(smartsupp_commit_outcome_t *outcome,
     return outcome->status;
 }
 
-/* Whether the room is still in use, told without ever blocking: a prefork
- * child is stopped inside a signal handler, whose thread may itself hold the
- * mutex. */
-static int in_use(smartsupp_commit_t *commit)
+typedef enum room_state_e {
+    ROOM_BUSY,    /* or not to be told */
+    ROOM_WAITED,  /* the writer has ended; some have not read its answer */
+    ROOM_DESERTED /* nobody knows it any more */
+} room_state_e;
+
+/* Close the room, and tell its state without ever blocking: a prefork child is
+ * stopped inside a signal handler, whose thread may itself hold the mutex, or
+ * be the one that will never read its answer. */
+static room_state_e close_room(smartsupp_commit_t *commit)
 {
-    int used = 1;
+    room_state_e state = ROOM_BUSY;
 
     if (apr_thread_mutex_trylock(commit->mutex) == APR_SUCCESS) {
         commit->stopping = 1;
         apr_thread_cond_signal(commit->work);
-        used = (commit->writer && !commit->writer_done) || commit->held > 0;
+        if (!commit->writer || commit->writer_done) {
+            state = commit->held > 0 ? ROOM_WAITED : ROOM_DESERTED;
+        }
         apr_thread_mutex_unlock(commit->mutex);
     }
-    return used;
+    return state;
 }
 
 apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,
                                    apr_interval_time_t bound)
 {
     apr_time_t deadline = apr_time_now() + bound;
+    room_state_e state;
     apr_status_t rv;
 
-    while (in_use(commit)) {
+    while ((state = close_room(commit)) == ROOM_BUSY) {
         if (apr_time_now() > deadline) {
             return APR_TIMEUP;
         }
@@ -468,7 +477,10 @@ apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,
     }
     if (commit->writer) {
         (void)apr_thread_join(&rv, commit->writer);
+        commit->writer = NULL;
     }
-    apr_pool_destroy(commit->pool);
+    if (state == ROOM_DESERTED) {
+        apr_pool_destroy(commit->pool);
+    }
     return APR_SUCCESS;
 }

@@ -113,8 +113,9 @@ apr_status_t smartsupp_commit_wait(smartsupp_commit_outcome_t *outcome,
                                    apr_time_t deadline);
 
 /**
- * Refuse new deliveries, finish those that wait, end the writer and free the
- * room.
+ * Refuse new deliveries, finish those that wait and end the writer. The room
+ * is freed unless someone has yet to read an answer: then it is left to the end
+ * of the process.
  *
  * @return APR_SUCCESS; APR_TIMEUP: the writer was not done within the bound
  *         and was left as it is, with all that it uses

@@ -35,7 +35,8 @@ typedef struct native_t {
     int (*extended_errcode)(void *connection);
     const char *(*db_filename)(void *connection, const char *schema);
     int (*db_readonly)(void *connection, const char *schema);
-    apr_finfo_t file; /* as it was when it was first seen */
+    apr_finfo_t file; /* the database, as it was when it was first seen */
+    apr_finfo_t log;  /* its write-ahead log, likewise */
 } native_t;
 
 static native_t *native(smartsupp_sql_t *sql)
@@ -70,33 +71,43 @@ static const char *path(smartsupp_sql_t *sql)
     return name ? name : "";
 }
 
-static apr_status_t identify(apr_finfo_t *file, const char *name,
-                             apr_pool_t *pool)
+/* Whether the file of that name is another one than when it was first seen. */
+static int was_replaced(apr_finfo_t *first, const char *name, apr_pool_t *pool)
 {
-    return apr_stat(file, name, APR_FINFO_IDENT, pool);
+    apr_finfo_t now;
+    int is_there = apr_stat(&now, name, APR_FINFO_IDENT, pool) == APR_SUCCESS;
+
+    if (!first->valid) {
+        if (is_there) {
+            *first = now;
+        }
+        return 0;
+    }
+    return !is_there || now.inode != first->inode ||
+           now.device != first->device;
 }
 
 /*
  * SQLite goes on writing to a file that was deleted or replaced under its
- * name, where nobody will ever find the rows; and a connection that could only
- * read at first can never write. mod_dbd would keep either for its pool.
+ * name, be it the database or its write-ahead log, where nobody will ever find
+ * the rows; and a connection that could only read at first can never write.
+ * mod_dbd would keep all of these for its pool.
  */
 static int is_spent(smartsupp_sql_t *sql, apr_pool_t *pool)
 {
     native_t *known = native(sql);
     const char *name = path(sql);
-    apr_finfo_t now;
-    int is_there;
 
     if (!*name) {
         return 0;
     }
-    is_there = identify(&now, name, pool) == APR_SUCCESS;
-    if (!known->file.valid && is_there) {
-        known->file = now;
+    if (was_replaced(&known->file, name, pool)) {
+        return 1;
     }
-    if (known->file.valid && (!is_there || now.inode != known->file.inode ||
-                              now.device != known->file.device)) {
+    /* before the session the log may be that of a process which ends */
+    if (sql->dialect &&
+        was_replaced(&known->log, apr_pstrcat(pool, name, "-wal", NULL),
+                     pool)) {
         return 1;
     }
     return known->db_readonly && known->db_readonly(connection(sql), "main") &&

@@ -83,7 +83,7 @@ sub file_is_read_only {
     $httpd->give($file);
     chmod 0400, $file;
     $httpd->start;
-    unavailable($httpd, 'a read-only file', qr/the file is not writable/);
+    unavailable($httpd, 'a read-only file', qr/smartsupp\.db is not writable/);
     chmod 0600, $file;
     is post($httpd, sample())->{result}, 'stored', 'stored once it is writable';
     like $httpd->log, qr/SMARTSUPP0302: /, 'and the log says so';

@@ -128,7 +128,7 @@ sub malformed_chunks {
         is $answer->{result}, undef, 'are answered by httpd';
     }
     is_deeply $database->dump, $before, 'and leave nothing';
-    $httpd->expect_log('SMARTSUPP0204');
+    $httpd->expect_log('SMARTSUPP0213');
     $httpd->allow_log(qr/AH0\d+: (?:Invalid|Bad) [Cc]hunk/);
     return;
 }

@@ -61,6 +61,6 @@ for my $body ($cut, 'no gzip at all') {
 }
 is_deeply $database->dump, $before, 'and leaves nothing';
 $httpd->expect_log('SMARTSUPP0203');
-$httpd->allow_log('SMARTSUPP0204', 'SMARTSUPP0206', qr/\[deflate:\w+\]/);
+$httpd->allow_log('SMARTSUPP0213', 'SMARTSUPP0206', qr/\[deflate:\w+\]/);
 $httpd->done;
 done_testing;

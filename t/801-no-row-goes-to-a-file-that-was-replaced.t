@@ -56,6 +56,17 @@ is deliver('after the deletion'), 'stored', 'the file was deleted';
 is stored('after the deletion'), 1, 'a new one has the delivery';
 is deliver('and one more'), 'stored', 'and the next one';
 is stored('and one more'), 1, 'is there as well';
+# Here SQLite itself is at an end, in every connection of the process.
+unlink "$file-wal", "$file-shm";
+is post($httpd, body_of('channel.id' => "without a log $_"))->{status}, 503,
+    'the write-ahead log was deleted: not answered 200' for 1 .. 3;
+like $httpd->log, qr/SMARTSUPP0301: .*restart httpd gracefully/,
+    'the log has the remedy';
+$httpd->graceful;
+$httpd->wait_for(sub { (deliver('after the restart') // '') =~ /stored|dupl/ })
+    or fail 'stored after the restart';
+is stored('after the restart'), 1, 'which helps';
 like $httpd->log, qr/SMARTSUPP0305: /, 'the log tells';
+$httpd->expect_log('SMARTSUPP0301', 'SMARTSUPP0212');
 $httpd->done;
 done_testing;

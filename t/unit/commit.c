@@ -473,7 +473,7 @@ static void test_stop(void)
                    answers(jobs, 4, "stale"),
                4, "what was queued before is still answered");
     tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS,
-               "and then the room is freed");
+               "and then the room is closed for good");
 }
 
 /* A check that finds a column missing, by name. */
