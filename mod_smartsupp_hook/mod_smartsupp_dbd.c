@@ -209,6 +209,8 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
                          smartsupp_database_t *database, apr_pool_t *pool)
 {
     smartsupp_sql_loan_t loan;
+    apr_pool_t *work;
+    apr_status_t rv;
 
     database->lent = open_connection(database, pool);
     if (!database->lent) {
@@ -225,7 +227,13 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
     loan.handle = database->lent->handle;
     loan.pool = database->lent->pool;
     loan.prepared = database->lent->prepared;
-    return smartsupp_sql_lend(sql, error, &loan, database->prefix, pool);
+    /* of its own: results must not outlive their connection, and with
+     * DBDPersist Off the connection lives in our pool */
+    apr_pool_create(&work, pool);
+    apr_pool_tag(work, "smartsupp_dbd_lend");
+    rv = smartsupp_sql_lend(sql, error, &loan, database->prefix, work);
+    apr_pool_destroy(work);
+    return rv;
 }
 
 /* Pass on, once a child, what the administrator should know. */

@@ -118,13 +118,23 @@ static apr_status_t transact(smartsupp_store_result_e *results,
     return smartsupp_sql_commit(sql);
 }
 
-/* The unit of work on a lent connection: tables that fit, then the rows. */
+/*
+ * The unit of work on a lent connection: tables that fit, then the rows. What
+ * the drivers register on the pool is released before this returns: the next
+ * loan may close this connection.
+ */
 static apr_status_t work_on(smartsupp_store_result_e *results,
                             smartsupp_commit_t *commit, smartsupp_sql_t *sql,
-                            const span_t *span, apr_pool_t *pool)
+                            const span_t *span)
 {
-    apr_status_t rv = APR_SUCCESS;
+    apr_pool_t *pool;
+    apr_status_t rv = apr_pool_create(&pool, commit->scratch);
 
+    if (rv != APR_SUCCESS) {
+        return smartsupp_sql_fail(sql, SMARTSUPP_SQL_TRANSIENT,
+                                  "out of memory");
+    }
+    apr_pool_tag(pool, "smartsupp_commit_work");
     if (!commit->schema_ready) {
         rv = smartsupp_schema_ensure(sql, commit->config.schema, pool);
         commit->schema_ready = rv == APR_SUCCESS;
@@ -138,23 +148,24 @@ static apr_status_t work_on(smartsupp_store_result_e *results,
         smartsupp_sql_forget(sql);
         commit->schema_ready = 0;
     }
+    apr_pool_destroy(pool);
     return rv;
 }
 
 /* Try to store the span, and set its outcomes: the same status for all. */
-static apr_status_t attempt(smartsupp_commit_t *commit, const span_t *span,
-                            apr_pool_t *pool)
+static apr_status_t attempt(smartsupp_commit_t *commit, const span_t *span)
 {
     const smartsupp_commit_lender_t *lender = &commit->config.lender;
     smartsupp_store_result_e results[BATCH_DELIVERIES];
     smartsupp_sql_error_t error = {.error_class = SMARTSUPP_SQL_TRANSIENT,
                                    .code = SMARTSUPP_SQL_NO_CODE};
     smartsupp_sql_t *sql = NULL;
-    apr_status_t rv = lender->borrow(&sql, &error, lender->baton, pool);
+    apr_status_t rv =
+        lender->borrow(&sql, &error, lender->baton, commit->scratch);
     int i;
 
     if (rv == APR_SUCCESS) {
-        rv = work_on(results, commit, sql, span, pool);
+        rv = work_on(results, commit, sql, span);
         if (rv != APR_SUCCESS) {
             error = *smartsupp_sql_error(sql);
         }
@@ -175,15 +186,14 @@ static apr_status_t attempt(smartsupp_commit_t *commit, const span_t *span,
 
 /* Store the span, with one repetition where that can help: all but a refusal
  * that must be told apart one by one first. */
-static apr_status_t persist(smartsupp_commit_t *commit, const span_t *span,
-                            apr_pool_t *pool)
+static apr_status_t persist(smartsupp_commit_t *commit, const span_t *span)
 {
     const smartsupp_sql_error_t *error = &span->outcomes[0].error;
-    apr_status_t rv = attempt(commit, span, pool);
+    apr_status_t rv = attempt(commit, span);
 
     if (rv != APR_SUCCESS &&
         (span->count == 1 || error->error_class != SMARTSUPP_SQL_PERMANENT)) {
-        rv = attempt(commit, span, pool);
+        rv = attempt(commit, span);
     }
     if (rv == APR_SUCCESS) {
         report(commit, NULL);
@@ -196,15 +206,14 @@ static apr_status_t persist(smartsupp_commit_t *commit, const span_t *span,
 
 /* One by one, after the batch as a whole has failed. Stops at an outage: it
  * would fail the rest as well, each after its own wait. */
-static void persist_singly(smartsupp_commit_t *commit, batch_t *batch,
-                           apr_pool_t *pool)
+static void persist_singly(smartsupp_commit_t *commit, batch_t *batch)
 {
     int i;
 
     for (i = 0; i < batch->count; i++) {
         span_t single = {&batch->deliveries[i], &batch->outcomes[i], 1};
 
-        if (persist(commit, &single, pool) != APR_SUCCESS &&
+        if (persist(commit, &single) != APR_SUCCESS &&
             single.outcomes->error.error_class == SMARTSUPP_SQL_TRANSIENT) {
             while (++i < batch->count) {
                 batch->outcomes[i] = *single.outcomes;
@@ -273,7 +282,6 @@ static apr_pool_t *create_scratch(smartsupp_commit_t *commit)
 static void *APR_THREAD_FUNC writer_main(apr_thread_t *thread, void *data)
 {
     smartsupp_commit_t *commit = data;
-    apr_pool_t *scratch = commit->scratch;
     batch_t batch;
 
     (void)thread;
@@ -292,12 +300,12 @@ static void *APR_THREAD_FUNC writer_main(apr_thread_t *thread, void *data)
             return NULL;
         }
         span.count = batch.count;
-        if (persist(commit, &span, scratch) != APR_SUCCESS && batch.count > 1 &&
+        if (persist(commit, &span) != APR_SUCCESS && batch.count > 1 &&
             batch.outcomes[0].error.error_class != SMARTSUPP_SQL_TRANSIENT) {
-            persist_singly(commit, &batch, scratch);
+            persist_singly(commit, &batch);
         }
         answer(commit, &batch);
-        apr_pool_clear(scratch);
+        apr_pool_clear(commit->scratch);
     }
 }
 

@@ -48,7 +48,8 @@
  * is called by the writer only. */
 typedef struct smartsupp_commit_lender_t {
     /* Lend a connection, for as short as one batch. APR_SUCCESS, or a status
-     * with the error filled. The pool is for the time of the loan. */
+     * with the error filled. The pool outlives the loan, and is cleared after
+     * it. */
     apr_status_t (*borrow)(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
                            void *baton, apr_pool_t *pool);
 

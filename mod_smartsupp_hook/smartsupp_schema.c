@@ -100,6 +100,7 @@ static apr_status_t create(smartsupp_sql_t *sql, apr_pool_t *pool)
     if (rv != APR_SUCCESS) {
         return failed_at(sql, "waiting to migrate", pool);
     }
+    smartsupp_sql_forget(sql); /* another may have had its turn before us */
     rv = migrate_all(sql, pool);
     error = *smartsupp_sql_error(sql);
     if (smartsupp_sql_probe(sql, "{end_turn}", pool) != APR_SUCCESS &&

@@ -152,12 +152,11 @@ static void take_sqlstate(char *state, char *words)
  * code: those of data that it refuses (sqlite.org/rescode.html). */
 static smartsupp_sql_class_e class_of_sqlite(const char *text)
 {
-    if (strstr(text, "no such ") || strstr(text, "schema has changed")) {
-        return SMARTSUPP_SQL_STALE;
+    if (strstr(text, "(19)") || strstr(text, "(18)") || strstr(text, "(20)")) {
+        return SMARTSUPP_SQL_PERMANENT;
     }
-    return strstr(text, "constraint failed") || strstr(text, "(19)") ||
-                   strstr(text, "too big") || strstr(text, "mismatch")
-               ? SMARTSUPP_SQL_PERMANENT
+    return strstr(text, "(1)") || strstr(text, "(17)")
+               ? SMARTSUPP_SQL_STALE
                : SMARTSUPP_SQL_TRANSIENT;
 }
 

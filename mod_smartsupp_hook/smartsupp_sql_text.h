@@ -34,7 +34,7 @@ typedef struct smartsupp_sql_dialect_t {
      * lock      end of a SELECT that locks its rows
      * view      create a view, whether it is there or not
      * utc       m.sent_at as 'YYYY-MM-DD HH:MM:SS'
-     * take_turn a query that waits until no other session migrates, or ""
+     * take_turn a query that waits until no other session migrates
      * end_turn  a query that lets the next one
      */
 

@@ -9,10 +9,11 @@ use FindBin;
 use Test::More;
 
 use lib "$FindBin::Bin/lib";
+use SmartsuppTest::Database;
 use SmartsuppTest::Delivery;
 use SmartsuppTest::Httpd;
 
-my $httpd = SmartsuppTest::Httpd->new(conf => <<'CONF')->start;
+my $hosts = <<'CONF';
 SmartsuppSchema check
 <VirtualHost 127.0.0.1:%%PORT%%>
     ServerName checks
@@ -22,18 +23,29 @@ SmartsuppSchema check
     SmartsuppSchema create
 </VirtualHost>
 CONF
-my $database = $httpd->database;
+
+for my $kind (SmartsuppTest::Database->kinds) {
+    subtest $kind => sub {
+        my $httpd = SmartsuppTest::Httpd->new(database => $kind,
+            conf => $hosts)->start;
+        what_is_missing_is_named($httpd);
+        $httpd->expect_log(qw(SMARTSUPP0301 SMARTSUPP0212));
+        $httpd->done;
+    };
+}
+done_testing;
 
 sub answer {
-    my ($host, $body) = @_;
+    my ($httpd, $host, $body) = @_;
     return post($httpd, $body // sample(), headers => [Host => $host]);
 }
 
 # The host that checks answers 503, the log says why, nothing has changed.
 sub refuses {
-    my ($name, $why) = @_;
+    my ($httpd, $name, $why) = @_;
+    my $database = $httpd->database;
     my $before = $database->dump;
-    my $answer = answer('checks', body_of('channel.id' => $name));
+    my $answer = answer($httpd, 'checks', body_of('channel.id' => $name));
     is $answer->{status}, 503, "$name: 503" or diag explain $answer;
     ok $answer->{headers}{'retry-after'}, 'with Retry-After';
     like $httpd->log, qr/SMARTSUPP0301: [^\n]*$why/, 'the log says what';
@@ -41,26 +53,31 @@ sub refuses {
     return;
 }
 
-refuses('no tables', qr/smartsupp_\w+/);
-is answer('creates')->{result}, 'stored', 'another host creates them';
-is answer('checks')->{result}, 'duplicate', 'then the first one stores, too';
+sub what_is_missing_is_named {
+    my ($httpd) = @_;
+    my $database = $httpd->database;
+    refuses($httpd, 'no tables', qr/smartsupp_\w+/);
+    is answer($httpd, 'creates')->{result}, 'stored',
+        'another host creates them';
+    is answer($httpd, 'checks')->{result}, 'duplicate',
+        'then the first one stores, too';
 
-$database->change('ALTER TABLE smartsupp_message RENAME COLUMN content TO x');
-$httpd->restart;
-refuses('a column is missing', qr/table message: [^\n]*content/);
-$database->change('ALTER TABLE smartsupp_message RENAME COLUMN x TO content');
-is answer('checks', body_of('channel.id' => 'back'))->{result}, 'stored',
-    'put right, without a restart';
+    $database->change(
+        'ALTER TABLE smartsupp_message RENAME COLUMN content TO x');
+    $httpd->restart;
+    refuses($httpd, 'a column is missing', qr/table message: [^\n]*content/);
+    $database->change(
+        'ALTER TABLE smartsupp_message RENAME COLUMN x TO content');
+    is answer($httpd, 'checks', body_of('channel.id' => 'back'))->{result},
+        'stored', 'put right, without a restart';
 
-$database->change('ALTER TABLE smartsupp_path RENAME TO other');
-$httpd->restart;
-refuses('a table is missing', qr/smartsupp_path/);
-$database->change('ALTER TABLE other RENAME TO smartsupp_path');
+    $database->change('ALTER TABLE smartsupp_path RENAME TO other');
+    $httpd->restart;
+    refuses($httpd, 'a table is missing', qr/smartsupp_path/);
+    $database->change('ALTER TABLE other RENAME TO smartsupp_path');
 
-$database->change('DROP VIEW smartsupp_transcript');
-$httpd->restart;
-refuses('the view is missing', qr/smartsupp_transcript/);
-
-$httpd->expect_log(qw(SMARTSUPP0301 SMARTSUPP0212));
-$httpd->done;
-done_testing;
+    $database->change('DROP VIEW smartsupp_transcript');
+    $httpd->restart;
+    refuses($httpd, 'the view is missing', qr/smartsupp_transcript/);
+    return;
+}

@@ -100,9 +100,9 @@ sub get {
 }
 
 # Run code in N processes at once: code(0) ... code(N-1). Gives what each
-# returned, which must fit JSON.
+# returned, which must fit JSON. meanwhile runs here as soon as they are made.
 sub parallel {
-    my ($count, $code) = @_;
+    my ($count, $code, $meanwhile) = @_;
     my @pipes;
     for my $i (0 .. $count - 1) {
         pipe my $read, my $write or die "pipe: $!\n";
@@ -114,6 +114,7 @@ sub parallel {
         close $write;
         POSIX::_exit(0);
     }
+    $meanwhile->() if $meanwhile;
     return map {
         my ($pid, $read) = @$_;
         my $text = do { local $/; <$read> };

@@ -27,27 +27,16 @@ use Cwd ();
 use File::Basename qw(dirname);
 use File::Copy qw(copy);
 use File::Path qw(make_path);
-use File::Spec ();
-use File::Temp ();
 use IO::Socket::INET ();
-use POSIX ();
 use Test::More ();
-use Time::HiRes qw(sleep time);
 
 use SmartsuppTest::Database ();
+use SmartsuppTest::Process qw(ordinary_user become slurp spew);
 
-# How long to wait for httpd to do as told before giving up, in seconds. Only
-# a hung server ever takes that long.
-use constant PATIENCE => 60;
+our @ISA = ('SmartsuppTest::Process');
 
 my $checkout = Cwd::realpath(dirname(__FILE__) . '/../../..');
-my @users = qw(www-data apache http httpd daemon nobody);
 my @modules = qw(log_config unixd authz_core authz_host);
-
-# A test that is told to end dies, so that its servers end with it.
-for my $signal (qw(HUP INT TERM)) {
-    $SIG{$signal} //= sub { die "ended by SIG$_[0]\n" };
-}
 
 my $config = <<'CONFIG';
 ServerRoot "%%ROOT%%"
@@ -125,35 +114,14 @@ sub existing {
     return $self;
 }
 
-# The user that httpd runs as: [name, uid, gid] where root calls, else undef,
-# which is the caller.
-sub ordinary_user {
-    return undef if $> != 0;
-    for my $name (@users) {
-        my (undef, undef, $uid, $gid) = getpwnam $name;
-        return [$name, $uid, $gid] if $uid;
-    }
-    die "no ordinary user to run httpd as: tried @users\n";
-}
-
-# A file or folder of the server, named from its ServerRoot.
-sub path { my ($self, $name) = @_; return "$self->{root}/$name" }
-
-sub port     { return $_[0]{port} }
-sub pid      { return $_[0]{pid} }
 sub database { return $_[0]{database} }
-sub url      { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/hook') }
+sub url { return "http://127.0.0.1:$_[0]{port}" . ($_[1] // '/hook') }
 
 # The ServerRoot with its folders and a copy of our module, so that a rebuild
 # does not change it under a running server.
 sub make_root {
     my ($self) = @_;
-    if (!$self->{root}) {
-        my $parent = $self->{user} ? '/var/tmp' : File::Spec->tmpdir;
-        $self->{temporary} = File::Temp->newdir('smartsupp-XXXXXXXX',
-            DIR => $parent, CLEANUP => 0);
-        $self->{root} = $self->{temporary}->dirname;
-    }
+    $self->make_folder if !$self->{root};
     my @folders = map { $self->path($_) } qw(conf db htdocs logs run);
     make_path(@folders);
     chmod 0755, $self->{root}, @folders;
@@ -166,25 +134,6 @@ sub make_root {
     copy($self->{module}, $module)
         or die "cannot copy $self->{module}: $! (run make first)\n";
     chmod 0755, $module;
-    return;
-}
-
-# Make a path belong to the user that httpd runs as.
-sub give {
-    my ($self, $path) = @_;
-    my $user = $self->{user} or return;
-    chown $user->[1], $user->[2], $path or die "chown $path: $!\n";
-    return;
-}
-
-# A free port. The socket stays bound but does not listen: the kernel then
-# gives the port to nobody else, while SO_REUSEADDR lets httpd have it.
-sub reserve_port {
-    my ($self) = @_;
-    my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1',
-        LocalPort => 0, Proto => 'tcp', ReuseAddr => 1)
-        or die "no free port: $@\n";
-    @$self{qw(reservation port)} = ($socket, $socket->sockport);
     return;
 }
 
@@ -259,37 +208,15 @@ sub start {
     return $self;
 }
 
-# Fork and run httpd with these arguments in a session of its own, as the
-# ordinary user, with its output in a file; gives the pid.
+# Run httpd with these arguments, with its output in a file; gives the pid.
 sub spawn {
     my ($self, $output, @arguments) = @_;
-    my @command = (@{$self->{wrapper}},
+    my $database = $self->{database};
+    return $self->spawn_command($output,
+        ref $database ? $database->environment : {}, @{$self->{wrapper}},
         split(' ', $ENV{SMARTSUPP_HTTPD_WRAPPER} // ''),
         program(), '-d', $self->{root},
         '-f', $self->path('conf/httpd.conf'), @arguments);
-    my $pid = fork // die "fork: $!\n";
-    return $pid if $pid;
-    eval {
-        POSIX::setsid();
-        become($self->{user});
-        open STDIN, '<', '/dev/null' or die "stdin: $!\n";
-        open STDOUT, '>', $output or die "$output: $!\n";
-        open STDERR, '>&', \*STDOUT or die "stderr: $!\n";
-        chdir $self->{root} or die "chdir: $!\n";
-        exec { $command[0] } @command or die "$command[0]: $!\n";
-    };
-    print STDERR $@;
-    POSIX::_exit(127);
-}
-
-# Give up root's rights for good, in a child that is about to run httpd.
-sub become {
-    my ($user) = @_;
-    my ($name, $uid, $gid) = @{$user // return};
-    $) = "$gid $gid";
-    POSIX::setgid($gid) && POSIX::setuid($uid) && $> == $uid && $< == $uid
-        or die "cannot become $name: $!\n";
-    return;
 }
 
 # The exit status and the output of a configtest.
@@ -306,6 +233,8 @@ sub restart  { return $_[0]->reload('HUP') }
 
 sub reload {
     my ($self, $signal) = @_;
+    # event closes what it polls while the last connection still lingers
+    $self->allow_log(qr/AH03092/);
     my $before = () = $self->log =~ /resuming normal operations/g;
     kill $signal, $self->{pid} or die "httpd is gone\n";
     $self->wait_for(sub {
@@ -335,30 +264,12 @@ sub stop {
 # kill -9 for parent and children alike; harmless where none is left.
 sub kill9 {
     my ($self) = @_;
-    my $pid = $self->{pid} or return;
-    $self->wait_for(sub {
-        kill 'KILL', $self->processes;
-        waitpid $pid, 1;
-        return !$self->processes;
-    });
-    delete $self->{pid};
+    $self->SUPER::kill9;
     unlink $self->path('run/httpd.pid');
     return;
 }
 
-# All processes of its session that are not zombies; all but the parent.
-sub processes {
-    my ($self) = @_;
-    my $session = $self->{pid} or return;
-    my @found;
-    for my $file (glob '/proc/[0-9]*/stat') {
-        my $line = eval { slurp($file) } // next;
-        my ($pid, $state, $in) = $line =~ /^(\d+) \(.*\) (\S) \S+ \S+ (\d+)/s;
-        push @found, $pid if $in && $in == $session && $state !~ /[ZX]/;
-    }
-    return @found;
-}
-
+# Its processes but for the parent.
 sub children {
     my ($self) = @_;
     return grep { $_ != $self->{pid} } $self->processes;
@@ -383,17 +294,6 @@ sub attach {
         return $self->{pid} if index($command, $ours) >= 0;
     }
     return $self->{pid} = 0;
-}
-
-# True as soon as the condition is; false after PATIENCE seconds.
-sub wait_for {
-    my ($self, $condition) = @_;
-    my $end = time + PATIENCE;
-    until ($condition->()) {
-        return 0 if time > $end;
-        sleep 0.02;
-    }
-    return 1;
 }
 
 # The error log so far.
@@ -452,11 +352,11 @@ sub done {
 # Remove the temporary folder, unless someone may want to look into it.
 sub remove {
     my ($self) = @_;
-    my $folder = delete $self->{temporary} or return;
-    return Test::More::diag("kept: $folder")
-        if $ENV{SMARTSUPP_KEEP} || $self->{failed}
-        || $self->{passing} && !Test::More->builder->is_passing;
-    return File::Path::remove_tree("$folder");
+    return $self->remove_folder if !$self->{temporary} || !($ENV{SMARTSUPP_KEEP}
+        || $self->{failed}
+        || $self->{passing} && !Test::More->builder->is_passing);
+    my $folder = delete $self->{temporary};
+    return Test::More::diag("kept: $folder");
 }
 
 # The safety net: a test that died leaves no server behind.
@@ -478,23 +378,6 @@ sub shipped {
     $text =~ s{\@LIBEXECDIR\@(?=/mod_smartsupp_hook)}{%%ROOT%%}g;
     $text =~ s{\@LIBEXECDIR\@}{apxs('LIBEXECDIR')}ge;
     return $text;
-}
-
-# The whole of a file; dies when it cannot be read.
-sub slurp {
-    my ($file) = @_;
-    open my $in, '<:raw', $file or die "$file: $!\n";
-    local $/;
-    return scalar(<$in>) // '';
-}
-
-# Write a whole file.
-sub spew {
-    my ($file, $text) = @_;
-    open my $out, '>:raw', $file or die "$file: $!\n";
-    print $out $text;
-    close $out or die "$file: $!\n";
-    return;
 }
 
 1;
