@@ -108,6 +108,7 @@ for my $httpd ($event, $prefork, $any, $strict) {
     like $httpd->log, qr/SMARTSUPP0302: /, 'the log tells the end of it';
     $httpd->done;
 }
+$_->abort, $_->remove_folder for $third, $standby, $primary;
 done_testing;
 
 # It has a database that is there to be read; mod_dbd or we tell why not.

@@ -32,7 +32,7 @@ sub make_command {
     chmod 0600, $file;
     $self->give($file);
     return (program('mariadb-install-db'), '--no-defaults',
-        '--datadir=' . $self->path('data'),
+        '--datadir=' . $self->path('data'), '--tmpdir=' . $self->{root},
         '--auth-root-authentication-method=normal', '--skip-test-db',
         '--skip-name-resolve', '--innodb-log-file-size=16M');
 }
@@ -41,6 +41,7 @@ sub command {
     my ($self) = @_;
     my %settings = (
         datadir                   => $self->path('data'),
+        tmpdir                    => $self->{root},
         'init-file'               => $self->path('init.sql'),
         'bind-address'            => '127.0.0.1',
         port                      => $self->{port},
