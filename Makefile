@@ -15,10 +15,13 @@ TEST_PACKAGES = $(RUN_PACKAGES) libdbi-perl libdbd-sqlite3-perl \
     libdbd-pg-perl libdbd-mariadb-perl libaprutil1-dbd-pgsql \
     libaprutil1-dbd-mysql libaprutil1-dbd-odbc odbc-postgresql libsqliteodbc \
     $(POSTGRESQL) $(MARIADB)
-# The servers' programs, unless some version of them is there already.
+# The servers' programs, unless some version of them is there already. Where the
+# distribution's names end in a version, the newest.
+newest = $(or $(lastword $(sort $(shell apt-cache pkgnames $(1) 2>&-))),$(1))
 POSTGRESQL = $(if $(wildcard /usr/lib/postgresql/*/bin/postgres),,postgresql)
-MARIADB = $(if $(wildcard /usr/sbin/mariadbd),,$(or $(lastword $(sort \
-    $(shell apt-cache pkgnames mariadb-server-core))),mariadb-server-core))
+MARIADB = $(if $(wildcard /usr/sbin/mariadbd),,$(call \
+    newest,mariadb-server-core)) $(if $(wildcard \
+    /usr/bin/my_print_defaults),,$(call newest,mariadb-client-core))
 SLOW_PACKAGES = valgrind
 CODE_PACKAGES = clang-format clang-tidy
 
