@@ -194,6 +194,8 @@ sub load_modules {
 # Start it, wait until it accepts; dies with the error log if it does not.
 sub start {
     my ($self) = @_;
+    # at its end event closes what it polls while a last connection lingers
+    $self->allow_log(qr/AH03092/);
     unlink $self->path('run/httpd.pid'); # a stale one may name anyone
     my $pid = $self->{pid}
         = $self->spawn($self->path('logs/start.log'), '-DFOREGROUND');
@@ -233,8 +235,6 @@ sub restart  { return $_[0]->reload('HUP') }
 
 sub reload {
     my ($self, $signal) = @_;
-    # event closes what it polls while the last connection still lingers
-    $self->allow_log(qr/AH03092/);
     my $before = () = $self->log =~ /resuming normal operations/g;
     kill $signal, $self->{pid} or die "httpd is gone\n";
     $self->wait_for(sub {

@@ -102,6 +102,10 @@ sub answers {
     for my $told (values %{$self->{senders}}) {
         seek $told, 0, 1; # past the end that was met
         while (my $line = <$told>) {
+            if ($line !~ /\n\z/) { # half written: later, as a whole
+                seek $told, -length $line, 1;
+                last;
+            }
             my %answer;
             @answer{qw(time status result channel version)}
                 = split ' ', $line;
@@ -174,10 +178,12 @@ sub wrong {
         my @versions = @{delete $rows{$channel} // []};
         push @wrong, "$channel: version $version is answered, found: "
             . (@versions ? "@versions" : 'none') if "@versions" ne $version;
-        my %expected = (variable => "0 $version", map { my ($table, $last) = @$_;
-            $table => join "\n", map { "$_ $channel $version $_" }
-                0 .. $last - 1 } [message => messages_of($channel, $version)],
-            [path => paths_of($channel, $version)]);
+        my %expected = (variable => "0 $version",
+            map { my ($table, $count) = @$_;
+                $table => join "\n", map { "$_ $channel $version $_" }
+                    0 .. $count - 1 }
+                [message => messages_of($channel, $version)],
+                [path => paths_of($channel, $version)]);
         for my $table (sort keys %expected) {
             my $found = join "\n", @{delete $children{$table}{$channel} // []};
             push @wrong, "$channel: other rows in $table"

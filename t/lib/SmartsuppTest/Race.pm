@@ -41,8 +41,9 @@ sub version {
 
 sub messages { my ($number) = @_; return 2 + $number % 5 + ($number % 3 == 2) }
 
-# A child for each sender from the start.
+# A child for each sender from the start, and connections that stay.
 my $children = <<'CONF';
+MaxKeepAliveRequests 0
 <IfModule mpm_prefork_module>
     StartServers 16
     MaxSpareServers 17

@@ -43,8 +43,8 @@ sub cluster {
 
 # The library that replicates.
 sub provider {
-    my ($found) = grep { -e } qw(/usr/lib/galera/libgalera_smm.so
-        /usr/lib64/galera-4/libgalera_smm.so /usr/lib64/galera/libgalera_smm.so);
+    my ($found) = grep { -e } map { "$_/libgalera_smm.so" }
+        qw(/usr/lib/galera /usr/lib64/galera-4 /usr/lib64/galera);
     SmartsuppTest::Server::MariaDB::program($_) for qw(rsync wsrep_sst_rsync);
     return $found // die "libgalera_smm.so is missing: install galera-4\n";
 }
