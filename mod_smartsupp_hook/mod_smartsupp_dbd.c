@@ -364,7 +364,7 @@ static const char *remedy(const smartsupp_database_t *database,
     if (!database->driver) {
         return "add DBDriver and DBDParams to its server";
     }
-    if (error->error_class != SMARTSUPP_SQL_TRANSIENT) {
+    if (error->error_class == SMARTSUPP_SQL_STALE) {
         return "see SmartsuppSchema";
     }
     return is_sqlite(database) && database->params

@@ -19,6 +19,11 @@
  * one delivery more than the capacity may wait. */
 #define WELL apr_time_from_msec(100)
 
+/* How often a conflict with another transaction is tried in all, and how far
+ * apart at most two of these begin again, in µs for each try before. */
+#define CONFLICT_TRIES 6
+#define CONFLICT_JITTER 8000
+
 /* How often a stop looks again whether the writer has gone. */
 #define STOP_POLL apr_time_from_msec(5)
 
@@ -184,17 +189,36 @@ static apr_status_t attempt(smartsupp_commit_t *commit, const span_t *span)
     return span->outcomes[0].status;
 }
 
-/* Store the span, with one repetition where that can help: all but a refusal
- * that must be told apart one by one first. */
+/* Whether storing the span again, for the nth time, can help: once for most
+ * failures, but not for a refusal that must be told apart one by one first; a
+ * few times where another transaction was in the way, and was told the same. */
+static int is_worth_another(const span_t *span, int tries)
+{
+    switch (span->outcomes[0].error.error_class) {
+    case SMARTSUPP_SQL_CONFLICT:
+        if (tries < CONFLICT_TRIES) {
+            /* not all at the same moment again */
+            apr_sleep(tries * (1000 + apr_time_now() % CONFLICT_JITTER));
+        }
+        return tries < CONFLICT_TRIES;
+    case SMARTSUPP_SQL_PERMANENT:
+        return tries < 2 && span->count == 1;
+    default:
+        return tries < 2;
+    }
+}
+
+/* Store the span, and report what that tells of the database. */
 static apr_status_t persist(smartsupp_commit_t *commit, const span_t *span)
 {
     const smartsupp_sql_error_t *error = &span->outcomes[0].error;
-    apr_status_t rv = attempt(commit, span);
+    apr_status_t rv;
+    int tries = 0;
 
-    if (rv != APR_SUCCESS &&
-        (span->count == 1 || error->error_class != SMARTSUPP_SQL_PERMANENT)) {
+    do {
         rv = attempt(commit, span);
-    }
+        tries++;
+    } while (rv != APR_SUCCESS && is_worth_another(span, tries));
     if (rv == APR_SUCCESS) {
         report(commit, NULL);
     }

@@ -22,6 +22,7 @@
  * delivery is repeated once, on fresh statements and with the schema ensured
  * anew, and then answered with the database's error. A commit whose answer was
  * lost is repaired by the same repetition, because storing twice is harmless.
+ * Deadlocks and serialization failures are tried a few times more.
  * An outage (nothing can be stored now) fails all that wait without trying
  * each.
  *

@@ -98,6 +98,9 @@ smartsupp_sql_class_e smartsupp_sql_class_of_sqlstate(const char *state)
         {"42703", SMARTSUPP_SQL_STALE},
         {"42S02", SMARTSUPP_SQL_STALE},
         {"42S22", SMARTSUPP_SQL_STALE},
+        /* serialization failure, deadlock */
+        {"40001", SMARTSUPP_SQL_CONFLICT},
+        {"40P01", SMARTSUPP_SQL_CONFLICT},
         /* data, constraint, privilege and the rest of syntax */
         {"21", SMARTSUPP_SQL_PERMANENT},
         {"22", SMARTSUPP_SQL_PERMANENT},
@@ -114,7 +117,7 @@ smartsupp_sql_class_e smartsupp_sql_class_of_sqlstate(const char *state)
             return classes[i].error_class;
         }
     }
-    /* connection, resources, conflict, read-only, shutdown; and unknown */
+    /* connection, resources, read-only, shutdown; and unknown */
     return SMARTSUPP_SQL_TRANSIENT;
 }
 

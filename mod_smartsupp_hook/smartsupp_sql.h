@@ -30,6 +30,7 @@
 /* What a failure means for what was tried. */
 typedef enum smartsupp_sql_class_e {
     SMARTSUPP_SQL_TRANSIENT, /* an outage: the same may succeed later */
+    SMARTSUPP_SQL_CONFLICT,  /* another transaction was in the way */
     SMARTSUPP_SQL_STALE,     /* statements or tables are not what we knew */
     SMARTSUPP_SQL_PERMANENT  /* the database refuses this data for good */
 } smartsupp_sql_class_e;

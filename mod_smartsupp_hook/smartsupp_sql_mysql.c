@@ -53,10 +53,10 @@ static apr_status_t begin(smartsupp_sql_t *sql)
 static void classify(smartsupp_sql_t *sql, int rc)
 {
     static const int transient[] = {
-        1021, 1030, 1040, 1041, 1042, 1043, 1045, 1047, 1049, 1053, 1077,
-        1114, 1152, 1158, 1159, 1160, 1161, 1180, 1184, 1203, 1205, 1213,
-        1226, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003, 2005, 2006,
-        2008, 2012, 2013, 2014, 2026, 2055, 3024, 4031,
+        1021, 1030, 1040, 1041, 1042, 1043, 1045, 1047, 1049, 1053,
+        1077, 1114, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205,
+        1226, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003, 2005,
+        2006, 2008, 2012, 2013, 2014, 2026, 2055, 3024, 4031,
     };
     static const int stale[] = {1054, 1146, 1243, 1356, 1412, 1615, 2030, 2056};
     size_t i;
@@ -72,6 +72,9 @@ static void classify(smartsupp_sql_t *sql, int rc)
         if (rc == stale[i]) {
             sql->error.error_class = SMARTSUPP_SQL_STALE;
         }
+    }
+    if (rc == 1213 || rc == 1180) { /* deadlock; Galera, at COMMIT */
+        sql->error.error_class = SMARTSUPP_SQL_CONFLICT;
     }
     if (rc < 1000) { /* the driver's own -1 or 1 */
         sql->error.error_class = SMARTSUPP_SQL_TRANSIENT;
