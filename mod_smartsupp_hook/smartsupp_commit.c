@@ -161,7 +161,7 @@ static apr_status_t work_on(smartsupp_store_result_e *results,
 static apr_status_t attempt(smartsupp_commit_t *commit, const span_t *span)
 {
     const smartsupp_commit_lender_t *lender = &commit->config.lender;
-    smartsupp_store_result_e results[BATCH_DELIVERIES];
+    smartsupp_store_result_e results[BATCH_DELIVERIES] = {0};
     smartsupp_sql_error_t error = {.error_class = SMARTSUPP_SQL_TRANSIENT,
                                    .code = SMARTSUPP_SQL_NO_CODE};
     smartsupp_sql_t *sql = NULL;
