@@ -58,17 +58,20 @@ sub set_up {
     $self->wait_for(sub { $handle->selectrow_array('SELECT count(*) FROM'
         . " pg_stat_replication WHERE sync_state = 'sync'") })
         or die $self->failure('it is not synchronous');
+    # who tells COMMIT to wait is the checkpointer, when it gets round to it
+    $handle->do('CHECKPOINT');
     $handle->disconnect;
     return;
 }
 
-# The primary dies as its machine would: kill -9 for all of its processes, each
-# of which leads a session of its own.
+# The primary dies as its machine would, all at once: kill -9 for all of its
+# processes, each of which leads a session of its own. The first one stands
+# still meanwhile, and starts no others.
 sub kill_primary {
     my ($self) = @_;
     my $primary = $self->{primary};
-    my @pids = ($primary->pid, children_of($primary->pid));
-    kill 'KILL', @pids;
+    kill 'STOP', $primary->pid;
+    kill 'KILL', children_of($primary->pid), $primary->pid;
     $primary->kill9;
     return $primary;
 }
