@@ -66,8 +66,9 @@ for my $name (sort keys %warned) {
         my $httpd = SmartsuppTest::Httpd->new(database => 'none',
             conf => $conf);
         my $file = $httpd->path('conf/httpd.conf');
-        # started and stopped at once: nobody listens at port 1
-        $httpd->start->stop;
+        # nobody listens at port 1, and nothing is delivered
+        serves($httpd->start);
+        $httpd->stop;
         like $httpd->log, qr/:warn\][^\n]* $tag: [^\n]*$remedy/, 'a warning';
         like $httpd->log, qr/$tag: [^\n]*\Q$file\E:\d+/, 'with file and line';
         is_deeply [$httpd->log =~ /\b(SMARTSUPP01\d\d)/g], [$tag],
@@ -81,11 +82,20 @@ for my $name (sort keys %warned) {
 
 subtest 'nothing is wrong' => sub {
     for my $conf (@silent) {
-        SmartsuppTest::Httpd->new(database => 'none', conf => $conf)
-            ->start->done;
+        my $httpd = SmartsuppTest::Httpd->new(database => 'none',
+            conf => $conf)->start;
+        serves($httpd);
+        $httpd->done;
     }
 };
 done_testing;
+
+# A child is up: one that is stopped while it starts may crash in httpd.
+sub serves {
+    my ($httpd) = @_;
+    is get($httpd, '/')->{status}, 404, 'other URLs are served';
+    return;
+}
 
 # Drivers that Debian does not have: httpd finds something of that name.
 sub make_driver {
