@@ -45,7 +45,7 @@ static const char *identity(const smartsupp_delivery_t *delivery,
                         delivery->event->account_id);
 }
 
-int smartsupp_answer_taken(request_rec *r, const char *result,
+int smartsupp_answer_taken(request_rec *r, int status, const char *result,
                            const smartsupp_delivery_t *delivery)
 {
     const char *body = apr_pstrcat(
@@ -54,7 +54,7 @@ int smartsupp_answer_taken(request_rec *r, const char *result,
         "}\n", NULL);
 
     result_header(r, result);
-    return send_body(r, HTTP_OK, "application/json", body);
+    return send_body(r, status, "application/json", body);
 }
 
 int smartsupp_answer_problem(request_rec *r, int status, const char *detail,

@@ -11,10 +11,11 @@
 #include "smartsupp_problem.h"
 
 /**
- * Answer 200 with the result ("stored", "updated", …), in a header as well.
+ * Answer 200 or 202 with the result ("stored", "spooled", …), in a header as
+ * well.
  * @return OK, for the handler to return
  */
-int smartsupp_answer_taken(request_rec *r, const char *result,
+int smartsupp_answer_taken(request_rec *r, int status, const char *result,
                            const smartsupp_delivery_t *delivery);
 
 /**

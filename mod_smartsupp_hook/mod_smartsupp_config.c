@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include <apr_file_info.h>
 #include <apr_lib.h>
 #include <apr_strings.h>
 #include <http_core.h>
@@ -14,10 +13,16 @@ APLOG_USE_MODULE(smartsupp_hook);
 #define DEFAULT_MAX_BODY (1024 * 1024)
 #define DEFAULT_DATABASE_WAIT apr_time_from_sec(2)
 #define DEFAULT_TABLE_PREFIX "smartsupp_"
+#define DEFAULT_SPOOL_MAX_SIZE (APR_INT64_C(1024) * 1024 * 1024)
+#define DEFAULT_REPLAY_INTERVAL apr_time_from_sec(5)
 
 /* Below what every supported database takes as one value. */
 #define LARGEST_MAX_BODY (512 * 1024 * 1024)
-#define LONGEST_DATABASE_WAIT apr_time_from_sec(3600)
+#define LONGEST_TIME apr_time_from_sec(3600)
+
+/* Room for one body of the default size in rejected/, which is a quarter. */
+#define SMALLEST_SPOOL (8 * 1024 * 1024)
+#define LARGEST_SPOOL (APR_INT64_C(1) << 40)
 #define TABLE_PREFIX_MAX 32
 
 #define UNSET (-1)
@@ -26,7 +31,10 @@ typedef struct server_config_t {
     int schema; /* smartsupp_schema_mode_e or UNSET */
     const char *table_prefix;
     apr_interval_time_t database_wait;
-    struct smartsupp_database_t *database;
+    const char *spool_path; /* "" for off, NULL for unset */
+    apr_int64_t spool_max_size;
+    apr_interval_time_t replay_interval;
+    smartsupp_runtime_t runtime;
 } server_config_t;
 
 typedef struct dir_config_t {
@@ -45,6 +53,8 @@ void *smartsupp_config_create_server(apr_pool_t *pool, server_rec *server)
     (void)server;
     config->schema = UNSET;
     config->database_wait = UNSET;
+    config->spool_max_size = UNSET;
+    config->replay_interval = UNSET;
     return config;
 }
 
@@ -59,6 +69,13 @@ void *smartsupp_config_merge_server(apr_pool_t *pool, void *basev, void *addv)
         add->table_prefix ? add->table_prefix : base->table_prefix;
     config->database_wait =
         add->database_wait != UNSET ? add->database_wait : base->database_wait;
+    config->spool_path = add->spool_path ? add->spool_path : base->spool_path;
+    config->spool_max_size = add->spool_max_size != UNSET
+                                 ? add->spool_max_size
+                                 : base->spool_max_size;
+    config->replay_interval = add->replay_interval != UNSET
+                                  ? add->replay_interval
+                                  : base->replay_interval;
     return config;
 }
 
@@ -113,15 +130,41 @@ smartsupp_schema_mode_e smartsupp_config_schema(const server_rec *server)
                                    : SMARTSUPP_SCHEMA_CREATE;
 }
 
-struct smartsupp_database_t *smartsupp_config_database(const server_rec *server)
+const char *smartsupp_config_spool_path(const server_rec *server)
 {
-    return server_config(server)->database;
+    const char *path = server_config(server)->spool_path;
+
+    return path && *path ? path : NULL;
 }
 
-void smartsupp_config_set_database(server_rec *server,
-                                   struct smartsupp_database_t *database)
+apr_int64_t smartsupp_config_spool_max_size(const server_rec *server)
 {
-    server_config(server)->database = database;
+    const server_config_t *config = server_config(server);
+
+    return config->spool_max_size != UNSET ? config->spool_max_size
+                                           : DEFAULT_SPOOL_MAX_SIZE;
+}
+
+apr_interval_time_t smartsupp_config_replay_interval(const server_rec *server)
+{
+    const server_config_t *config = server_config(server);
+
+    return config->replay_interval != UNSET ? config->replay_interval
+                                            : DEFAULT_REPLAY_INTERVAL;
+}
+
+const char *smartsupp_config_server_name(const server_rec *server,
+                                         apr_pool_t *pool)
+{
+    const char *name = server->server_hostname ? server->server_hostname : "";
+    int port = server->port ? server->port : server->addrs->host_port;
+
+    return port ? apr_psprintf(pool, "%s:%d", name, port) : name;
+}
+
+smartsupp_runtime_t *smartsupp_config_runtime(const server_rec *server)
+{
+    return &server_config(server)->runtime;
 }
 
 /* A size in bytes with k, m or g behind it, or -1. */
@@ -215,20 +258,63 @@ static const char *set_table_prefix(cmd_parms *cmd, void *dir,
     return NULL;
 }
 
-static const char *set_database_wait(cmd_parms *cmd, void *dir,
-                                     const char *value)
+static const char *set_time(apr_interval_time_t *time, const cmd_parms *cmd,
+                            const char *value)
 {
-    apr_interval_time_t wait;
-
-    (void)dir;
-    if (ap_timeout_parameter_parse(value, &wait, "s") != APR_SUCCESS ||
-        wait <= 0 || wait > LONGEST_DATABASE_WAIT) {
+    if (ap_timeout_parameter_parse(value, time, "s") != APR_SUCCESS ||
+        *time <= 0 || *time > LONGEST_TIME) {
         return apr_pstrcat(cmd->pool, cmd->cmd->name,
                            ": not a time from 1ms to 1h (seconds, or with ms, "
                            "s, mi or h behind): ",
                            value, NULL);
     }
-    server_config(cmd->server)->database_wait = wait;
+    return NULL;
+}
+
+static const char *set_database_wait(cmd_parms *cmd, void *dir,
+                                     const char *value)
+{
+    (void)dir;
+    return set_time(&server_config(cmd->server)->database_wait, cmd, value);
+}
+
+static const char *set_replay_interval(cmd_parms *cmd, void *dir,
+                                       const char *value)
+{
+    (void)dir;
+    return set_time(&server_config(cmd->server)->replay_interval, cmd, value);
+}
+
+static const char *set_spool(cmd_parms *cmd, void *dir, const char *value)
+{
+    const char *path = "";
+
+    (void)dir;
+    if (strcasecmp(value, "off") != 0) {
+        path = *value ? ap_server_root_relative(cmd->pool, value) : NULL;
+        if (!path || !strcmp(path, "/")) {
+            return apr_pstrcat(cmd->pool, cmd->cmd->name,
+                               ": neither a folder nor off: ", value, NULL);
+        }
+    }
+    server_config(cmd->server)->spool_path = path;
+    return NULL;
+}
+
+static const char *set_spool_max_size(cmd_parms *cmd, void *dir,
+                                      const char *value)
+{
+    server_config_t *config = server_config(cmd->server);
+
+    (void)dir;
+    config->spool_max_size = parse_size(value);
+    if (config->spool_max_size < SMALLEST_SPOOL ||
+        config->spool_max_size > LARGEST_SPOOL) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name,
+                           ": not a size from 8m to 1024g (bytes, or with k, m "
+                           "or g behind): ",
+                           value, NULL);
+    }
     return NULL;
 }
 
@@ -241,238 +327,11 @@ const command_rec smartsupp_config_commands[] = {
                   "what the names of the tables begin with"),
     AP_INIT_TAKE1("SmartsuppDatabaseWait", set_database_wait, NULL, RSRC_CONF,
                   "the longest that a delivery waits for the database"),
+    AP_INIT_TAKE1("SmartsuppSpool", set_spool, NULL, RSRC_CONF,
+                  "the folder for deliveries that the database cannot take "
+                  "now, or off"),
+    AP_INIT_TAKE1("SmartsuppSpoolMaxSize", set_spool_max_size, NULL, RSRC_CONF,
+                  "the most that the spool may hold, in bytes"),
+    AP_INIT_TAKE1("SmartsuppReplayInterval", set_replay_interval, NULL,
+                  RSRC_CONF, "how often the spool is drained"),
     {NULL}};
-
-static int is_directive(const ap_directive_t *node, const char *name)
-{
-    return !strcasecmp(node->directive, name);
-}
-
-static const char *first_word(const ap_directive_t *node, apr_pool_t *pool)
-{
-    const char *arguments = node->args;
-
-    return ap_getword_conf(pool, &arguments);
-}
-
-static int sets_handler(const ap_directive_t *node, apr_pool_t *pool)
-{
-    return (is_directive(node, "SetHandler") ||
-            is_directive(node, "AddHandler")) &&
-           !strcasecmp(first_word(node, pool), SMARTSUPP_HOOK_HANDLER);
-}
-
-/* Note what these directives, and those inside of them, say of the server.
- * Those of a <VirtualHost> are another server's. */
-static void read_tree(smartsupp_site_t *site, const ap_directive_t *node,
-                      apr_pool_t *pool)
-{
-    for (; node; node = node->next) {
-        if (is_directive(node, "<VirtualHost")) {
-            continue;
-        }
-        if (is_directive(node, "DBDriver")) {
-            site->driver = first_word(node, pool);
-        }
-        else if (is_directive(node, "DBDParams")) {
-            site->params = first_word(node, pool);
-        }
-        else if (is_directive(node, "DBDMin")) {
-            site->min = first_word(node, pool);
-        }
-        else if (is_directive(node, "DBDMax")) {
-            site->max = first_word(node, pool);
-        }
-        else if (!site->hook && sets_handler(node, pool)) {
-            site->hook = node;
-        }
-        read_tree(site, node->first_child, pool);
-    }
-}
-
-/* The <VirtualHost> that made this server, or NULL. */
-static const ap_directive_t *section_of(const server_rec *server)
-{
-    const ap_directive_t *node;
-
-    for (node = ap_conftree; node; node = node->next) {
-        if (is_directive(node, "<VirtualHost") &&
-            node->line_num == (int)server->defn_line_number &&
-            server->defn_name && !strcmp(node->filename, server->defn_name)) {
-            return node;
-        }
-    }
-    return NULL;
-}
-
-apr_array_header_t *smartsupp_config_sites(server_rec *main_server,
-                                           apr_pool_t *pool)
-{
-    apr_array_header_t *sites =
-        apr_array_make(pool, 4, sizeof(smartsupp_site_t));
-    smartsupp_site_t base = {.server = main_server};
-    server_rec *server;
-
-    read_tree(&base, ap_conftree, pool);
-    for (server = main_server; server; server = server->next) {
-        smartsupp_site_t *site = apr_array_push(sites);
-        const ap_directive_t *section = section_of(server);
-
-        *site = base;
-        site->server = server;
-        if (server != main_server) {
-            site->hook = NULL;
-        }
-        if (section) {
-            read_tree(site, section->first_child, pool);
-        }
-    }
-    return sites;
-}
-
-/* Refuse the start: what is wrong, where, and what to do. */
-static int refuse(const smartsupp_site_t *site, const char *reason)
-{
-    ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_ERR, 0, site->server,
-                 "%s (%s:%d, %s %s)", reason, site->hook->filename,
-                 site->hook->line_num, site->hook->directive, site->hook->args);
-    return HTTP_INTERNAL_SERVER_ERROR;
-}
-
-/* SQLite opens whatever path it is given, and relative ones from a folder
- * that differs between httpd's ways to start. */
-static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
-{
-    const char *params = site->params ? site->params : "";
-    const char *folder = ap_make_dirstr_parent(pool, params);
-    apr_finfo_t info;
-
-    if (*params != '/') {
-        return refuse(site,
-                      apr_pstrcat(pool,
-                                  "SMARTSUPP0103: DBDParams must be the "
-                                  "absolute path of the SQLite file, and is \"",
-                                  params, "\"", NULL));
-    }
-    if (apr_stat(&info, params, APR_FINFO_TYPE, pool) == APR_SUCCESS &&
-        info.filetype == APR_DIR) {
-        return refuse(site, apr_pstrcat(pool,
-                                        "SMARTSUPP0105: DBDParams names the "
-                                        "folder ",
-                                        params,
-                                        ", and must name a file "
-                                        "in it",
-                                        NULL));
-    }
-    if (apr_stat(&info, folder, APR_FINFO_TYPE, pool) != APR_SUCCESS ||
-        info.filetype != APR_DIR) {
-        return refuse(site,
-                      apr_pstrcat(pool, "SMARTSUPP0104: the folder ", folder,
-                                  " of the SQLite file is missing: create it, "
-                                  "owned by the user that httpd runs as",
-                                  NULL));
-    }
-    return OK;
-}
-
-static int is_driver(const smartsupp_site_t *site, const char *name)
-{
-    return site->driver && !strcasecmp(site->driver, name);
-}
-
-static int mentions(const smartsupp_site_t *site, const char *word)
-{
-    return site->params && ap_strcasestr(site->params, word) != NULL;
-}
-
-static int check_site(const smartsupp_site_t *site, int some_driver,
-                      apr_pool_t *pool)
-{
-    if (!site->hook) {
-        return OK;
-    }
-    if (!ap_find_linked_module("mod_dbd.c")) {
-        return refuse(site, "SMARTSUPP0101: the hook needs mod_dbd: add "
-                            "LoadModule dbd_module");
-    }
-    /* a hook outside of all virtual hosts is in each of them */
-    if (!site->driver && (site->server->is_virtual || !some_driver)) {
-        return refuse(site, "SMARTSUPP0102: the hook has no database: add "
-                            "DBDriver and DBDParams to its server");
-    }
-    if (is_driver(site, "freetds") || is_driver(site, "oracle")) {
-        return refuse(site, "SMARTSUPP0106: this DBDriver is not supported: "
-                            "use sqlite3, pgsql, mysql or odbc");
-    }
-    /* with it, an INSERT that a known key turns into none counts a row */
-    if (is_driver(site, "mysql") && mentions(site, "CLIENT_FOUND_ROWS")) {
-        return refuse(site, "SMARTSUPP0110: DBDParams must not have "
-                            "flags=CLIENT_FOUND_ROWS");
-    }
-    return is_driver(site, "sqlite3") ? check_sqlite_path(site, pool) : OK;
-}
-
-void smartsupp_config_warn(const apr_array_header_t *sites)
-{
-    int i;
-
-    if (ap_state_query(AP_SQ_MAIN_STATE) == AP_SQ_MS_CREATE_PRE_CONFIG &&
-        ap_state_query(AP_SQ_RUN_MODE) != AP_SQ_RM_CONFIG_TEST) {
-        return;
-    }
-    for (i = 0; i < sites->nelts; i++) {
-        const smartsupp_site_t *site =
-            &APR_ARRAY_IDX(sites, i, smartsupp_site_t);
-
-        if (!site->hook || !site->driver) {
-            continue;
-        }
-        if (is_driver(site, "mysql") && !mentions(site, "reconnect=0")) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
-                         "SMARTSUPP0107: DBDParams lacks reconnect=0: the "
-                         "driver reconnects behind mod_dbd's back, which "
-                         "costs deliveries time (%s:%d)",
-                         site->hook->filename, site->hook->line_num);
-        }
-        if (is_driver(site, "pgsql") && !mentions(site, "connect_timeout")) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
-                         "SMARTSUPP0108: DBDParams lacks connect_timeout: a "
-                         "database that does not answer is waited for without "
-                         "end; add connect_timeout=2 (%s:%d)",
-                         site->hook->filename, site->hook->line_num);
-        }
-        if (!site->min || strcmp(site->min, "0") != 0) {
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
-                         "SMARTSUPP0109: DBDMin is not 0: while the database "
-                         "does not answer, no child can start; add DBDMin 0 "
-                         "(%s:%d)",
-                         site->hook->filename, site->hook->line_num);
-        }
-    }
-}
-
-int smartsupp_config_check(apr_pool_t *pconf, apr_pool_t *plog,
-                           apr_pool_t *ptemp, server_rec *main_server)
-{
-    apr_array_header_t *sites = smartsupp_config_sites(main_server, ptemp);
-    const smartsupp_site_t *site = (const smartsupp_site_t *)sites->elts;
-    int some_driver = 0;
-    int i;
-
-    (void)pconf;
-    (void)plog;
-    for (i = 0; i < sites->nelts; i++) {
-        some_driver = some_driver || site[i].driver;
-    }
-    for (i = 0; i < sites->nelts; i++) {
-        int status = check_site(&site[i], some_driver, ptemp);
-
-        if (status != OK) {
-            return status;
-        }
-    }
-    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        smartsupp_config_warn(sites);
-    }
-    return OK;
-}

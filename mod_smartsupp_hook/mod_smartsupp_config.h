@@ -1,6 +1,5 @@
 /*
- * The directives: their structs, how they are inherited, what they may hold,
- * and the checks of the whole configuration that stop a start.
+ * The directives: their structs, how they are inherited, what they may hold.
  *
  * A value that was not given is unset in the struct, inherited in the merge,
  * and gets its default from the getters below; read it only through them.
@@ -10,23 +9,17 @@
 
 #include <httpd.h>
 #include <http_config.h>
-#include <apr_tables.h>
-#include <util_cfgtree.h>
 
 #include "smartsupp_schema.h"
 
-/* Where a server's deliveries go; it belongs to mod_smartsupp_dbd. */
-struct smartsupp_database_t;
-
-/* What the configuration tree says of one server. */
-typedef struct smartsupp_site_t {
-    server_rec *server;
-    const char *driver;         /* DBDriver in force, or NULL */
-    const char *params;         /* DBDParams in force, or NULL */
-    const char *min;            /* DBDMin in force, or NULL */
-    const char *max;            /* DBDMax in force, or NULL */
-    const ap_directive_t *hook; /* the first that sets our handler, or NULL */
-} smartsupp_site_t;
+/* What the parent has made for a server in post_config, for its deliveries.
+ * Each member belongs to the room that sets it. */
+typedef struct smartsupp_runtime_t {
+    int receives; /* mod_smartsupp_check: there is a hook for it */
+    struct smartsupp_database_t *database; /* mod_smartsupp_dbd */
+    struct smartsupp_spool_t *spool;       /* mod_smartsupp_spool; or NULL */
+    struct smartsupp_metrics_t *metrics;   /* mod_smartsupp_receive */
+} smartsupp_runtime_t;
 
 extern const command_rec smartsupp_config_commands[];
 
@@ -47,33 +40,20 @@ const char *smartsupp_config_table_prefix(const server_rec *server);
 /** SmartsuppSchema. */
 smartsupp_schema_mode_e smartsupp_config_schema(const server_rec *server);
 
-/** The server's database, as it was set; NULL before post_config. */
-struct smartsupp_database_t *
-smartsupp_config_database(const server_rec *server);
+/** SmartsuppSpool: an absolute path, or NULL for off. */
+const char *smartsupp_config_spool_path(const server_rec *server);
 
-/** Set it, in post_config. */
-void smartsupp_config_set_database(server_rec *server,
-                                   struct smartsupp_database_t *database);
+/** SmartsuppSpoolMaxSize, in bytes. */
+apr_int64_t smartsupp_config_spool_max_size(const server_rec *server);
 
-/**
- * Every server with what the configuration tree says of it, as an array of
- * smartsupp_site_t. For check_config and post_config.
- */
-apr_array_header_t *smartsupp_config_sites(server_rec *main_server,
-                                           apr_pool_t *pool);
+/** SmartsuppReplayInterval. */
+apr_interval_time_t smartsupp_config_replay_interval(const server_rec *server);
 
-/**
- * Log, at warning, what in the configuration of these sites works now but will
- * hurt when the database is in trouble. Says nothing in the first of the two
- * passes that httpd makes at a start.
- */
-void smartsupp_config_warn(const apr_array_header_t *sites);
+/** The server's name, and port where the configuration names one: "host:80". */
+const char *smartsupp_config_server_name(const server_rec *server,
+                                         apr_pool_t *pool);
 
-/**
- * httpd's check_config: refuse, with file, line and remedy, a configuration
- * with which no delivery could ever be stored.
- */
-int smartsupp_config_check(apr_pool_t *pconf, apr_pool_t *plog,
-                           apr_pool_t *ptemp, server_rec *main_server);
+/** The server's own, to be filled in post_config; zeros before. */
+smartsupp_runtime_t *smartsupp_config_runtime(const server_rec *server);
 
 #endif

@@ -13,8 +13,10 @@
 #include <mod_dbd.h>
 #include <util_mutex.h>
 
+#include "mod_smartsupp_check.h"
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_hook.h"
+#include "mod_smartsupp_shared.h"
 
 APLOG_USE_MODULE(smartsupp_hook);
 
@@ -36,6 +38,11 @@ APLOG_USE_MODULE(smartsupp_hook);
 /* mod_dbd's default for DBDMax. */
 #define DBDMAX_DEFAULT 10
 
+/* The longest that a batch may take before its connection is shut down: of no
+ * use to those who wait for it, but the database may be at work. */
+#define HANG_LEAST apr_time_from_sec(10)
+#define HANG_FACTOR 2
+
 /* Primary result codes of SQLite (sqlite.org/rescode.html). */
 #define SQLITE_BUSY 5
 #define SQLITE_IOERR 10
@@ -53,9 +60,10 @@ typedef struct smartsupp_database_t {
     apr_global_mutex_t *turn; /* sqlite3 only */
     const char *turn_file;
     int spent_max; /* mod_dbd waits without end for one more than DBDMax */
+    apr_interval_time_t patience; /* the longest SmartsuppDatabaseWait */
+    smartsupp_breaker_t *breaker;
 
     smartsupp_commit_t *commit;
-    ap_dbd_t *lent; /* to the writer */
     int warned;
 } smartsupp_database_t;
 
@@ -132,41 +140,75 @@ static int spent_max(const smartsupp_site_t *site)
     return others < 0 ? 0 : others < SPENT_MAX ? others : SPENT_MAX;
 }
 
+/* The state of the database that all processes know of. */
+static smartsupp_breaker_t *share_breaker(const smartsupp_database_t *database,
+                                          server_rec *main_server,
+                                          apr_pool_t *ptemp)
+{
+    const char *key = apr_psprintf(ptemp, "breaker 1 %s %s %s %d",
+                                   database->driver ? database->driver : "",
+                                   database->params ? database->params : "",
+                                   database->prefix, (int)database->schema);
+
+    return smartsupp_shared_record(key, sizeof(smartsupp_breaker_t),
+                                   main_server);
+}
+
+/* The database of a site: a known one, or a new one. NULL: httpd has said why
+ * there is none. */
+static smartsupp_database_t *make_database(const smartsupp_site_t *site,
+                                           server_rec *main_server,
+                                           apr_pool_t *pconf, apr_pool_t *ptemp)
+{
+    smartsupp_database_t wanted = {
+        .server = site->server,
+        .driver = site->driver,
+        .params = site->params,
+        .prefix = smartsupp_config_table_prefix(site->server),
+        .schema = smartsupp_config_schema(site->server),
+    };
+    smartsupp_database_t *database = find(&wanted);
+
+    if (database) {
+        return database;
+    }
+    database = apr_pmemdup(pconf, &wanted, sizeof(wanted));
+    database->driver = apr_pstrdup(pconf, wanted.driver);
+    database->params = apr_pstrdup(pconf, wanted.params);
+    database->spent_max = spent_max(site);
+    database->breaker = share_breaker(database, main_server, ptemp);
+    if (!database->breaker ||
+        (is_sqlite(database) && make_turn(database, pconf) != APR_SUCCESS)) {
+        return NULL;
+    }
+    APR_ARRAY_PUSH(databases, smartsupp_database_t *) = database;
+    return database;
+}
+
 int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
                               apr_pool_t *ptemp, server_rec *main_server)
 {
-    apr_array_header_t *sites = smartsupp_config_sites(main_server, ptemp);
+    apr_array_header_t *sites = smartsupp_check_sites(main_server, ptemp);
     int i;
 
     (void)plog;
-    smartsupp_config_warn(sites);
     databases =
         apr_array_make(pconf, sites->nelts, sizeof(smartsupp_database_t *));
     dbd_open = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_open);
     dbd_close = APR_RETRIEVE_OPTIONAL_FN(ap_dbd_close);
     for (i = 0; i < sites->nelts; i++) {
         smartsupp_site_t *site = &APR_ARRAY_IDX(sites, i, smartsupp_site_t);
-        smartsupp_database_t wanted = {
-            .server = site->server,
-            .driver = site->driver,
-            .params = site->params,
-            .prefix = smartsupp_config_table_prefix(site->server),
-            .schema = smartsupp_config_schema(site->server),
-        };
-        smartsupp_database_t *database = find(&wanted);
+        smartsupp_database_t *database =
+            make_database(site, main_server, pconf, ptemp);
+        apr_interval_time_t wait = smartsupp_config_database_wait(site->server);
 
         if (!database) {
-            database = apr_pmemdup(pconf, &wanted, sizeof(wanted));
-            database->driver = apr_pstrdup(pconf, wanted.driver);
-            database->params = apr_pstrdup(pconf, wanted.params);
-            database->spent_max = spent_max(site);
-            if (is_sqlite(database) &&
-                make_turn(database, pconf) != APR_SUCCESS) {
-                return HTTP_INTERNAL_SERVER_ERROR; /* httpd has said why */
-            }
-            APR_ARRAY_PUSH(databases, smartsupp_database_t *) = database;
+            return HTTP_INTERNAL_SERVER_ERROR;
         }
-        smartsupp_config_set_database(site->server, database);
+        if (database->patience < wait) {
+            database->patience = wait;
+        }
+        smartsupp_config_runtime(site->server)->database = database;
     }
     return OK;
 }
@@ -188,16 +230,15 @@ static ap_dbd_t *open_connection(smartsupp_database_t *database,
     return lent;
 }
 
-static void give_back(smartsupp_sql_t *sql, void *baton)
+static void give_back(smartsupp_batch_loan_t *loan, void *baton)
 {
     smartsupp_database_t *database = baton;
 
-    if (sql) {
-        smartsupp_sql_return(sql);
+    if (loan->sql) {
+        smartsupp_sql_return(loan->sql);
     }
-    if (database->lent) {
-        dbd_close(database->server, database->lent);
-        database->lent = NULL;
+    if (loan->connection) {
+        dbd_close(database->server, loan->connection);
     }
     if (database->turn) {
         apr_global_mutex_unlock(database->turn);
@@ -205,15 +246,18 @@ static void give_back(smartsupp_sql_t *sql, void *baton)
 }
 
 /* A connection from mod_dbd, taken into use. */
-static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
+static apr_status_t lend(smartsupp_batch_loan_t *loan,
+                         smartsupp_sql_error_t *error,
                          smartsupp_database_t *database, apr_pool_t *pool)
 {
-    smartsupp_sql_loan_t loan;
+    ap_dbd_t *lent = open_connection(database, pool);
+    smartsupp_sql_loan_t what;
     apr_pool_t *work;
     apr_status_t rv;
 
-    database->lent = open_connection(database, pool);
-    if (!database->lent) {
+    loan->sql = NULL;
+    loan->connection = lent;
+    if (!lent) {
         strcpy(error->code, SMARTSUPP_SQL_NO_CODE);
         apr_cpystrn(error->text,
                     database->driver
@@ -223,15 +267,18 @@ static apr_status_t lend(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
                     sizeof(error->text));
         return APR_EGENERAL;
     }
-    loan.driver = database->lent->driver;
-    loan.handle = database->lent->handle;
-    loan.pool = database->lent->pool;
-    loan.prepared = database->lent->prepared;
+    what.driver = lent->driver;
+    what.handle = lent->handle;
+    what.pool = lent->pool;
+    what.prepared = lent->prepared;
     /* of its own: results must not outlive their connection, and with
      * DBDPersist Off the connection lives in our pool */
     apr_pool_create(&work, pool);
     apr_pool_tag(work, "smartsupp_dbd_lend");
-    rv = smartsupp_sql_lend(sql, error, &loan, database->prefix, work);
+    rv = smartsupp_sql_lend(&loan->sql, error, &what, database->prefix, work);
+    if (rv != APR_SUCCESS) {
+        loan->sql = NULL;
+    }
     apr_pool_destroy(work);
     return rv;
 }
@@ -255,8 +302,9 @@ static void warn(smartsupp_database_t *database, smartsupp_sql_t *sql)
  * is a stack: given back while a good one is still out, the spent ones lie
  * under it, and are not met again until the good one is spent too.
  */
-static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
-                           void *baton, apr_pool_t *pool)
+static apr_status_t borrow(smartsupp_batch_loan_t *loan,
+                           smartsupp_sql_error_t *error, void *baton,
+                           apr_pool_t *pool)
 {
     smartsupp_database_t *database = baton;
     ap_dbd_t *spent[SPENT_MAX];
@@ -266,10 +314,10 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
     if (database->turn) {
         apr_global_mutex_lock(database->turn);
     }
-    rv = lend(sql, error, database, pool);
+    rv = lend(loan, error, database, pool);
     while (rv == APR_EOF && count < database->spent_max) {
-        spent[count++] = database->lent;
-        rv = lend(sql, error, database, pool);
+        spent[count++] = loan->connection;
+        rv = lend(loan, error, database, pool);
     }
     if (rv == APR_EOF) {
         strcpy(error->code, SMARTSUPP_SQL_NO_CODE);
@@ -289,10 +337,10 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
         dbd_close(database->server, spent[--count]);
     }
     if (rv != APR_SUCCESS) {
-        give_back(NULL, database);
+        give_back(loan, database);
         return rv;
     }
-    warn(database, *sql);
+    warn(database, loan->sql);
     return APR_SUCCESS;
 }
 
@@ -386,7 +434,7 @@ static void report(const smartsupp_sql_error_t *error, void *baton)
     apr_pool_tag(pool, "smartsupp_dbd_report");
     ap_log_error(APLOG_MARK, APLOG_ERR, 0, database->server,
                  "SMARTSUPP0301: the database (%s%s%s, tables %s*) takes no "
-                 "deliveries, they are answered 503: %s (code %s); %s",
+                 "deliveries: %s (code %s); %s",
                  database->driver ? database->driver : "none",
                  is_sqlite(database) ? " " : "",
                  is_sqlite(database) && database->params ? database->params
@@ -406,9 +454,17 @@ static int capacity(void)
     return threads <= 1 ? 1 : threads - (threads + 3) / 4;
 }
 
+static apr_interval_time_t hang(const smartsupp_database_t *database)
+{
+    apr_interval_time_t bound = HANG_FACTOR * database->patience;
+
+    return bound > HANG_LEAST ? bound : HANG_LEAST;
+}
+
 static apr_status_t stop_writers(void *unused)
 {
     apr_time_t deadline = apr_time_now() + STOP_BOUND;
+    int left_behind = 0;
     int i;
 
     (void)unused;
@@ -423,8 +479,14 @@ static apr_status_t stop_writers(void *unused)
                          "SMARTSUPP0304: the database did not answer in time, "
                          "its writer is left behind: what it had not answered "
                          "may or may not be stored");
+            left_behind = 1;
         }
         database->commit = NULL;
+    }
+    if (left_behind) {
+        /* mod_dbd's pool must not go while a connection of it is in use: APR
+         * would abort the process */
+        _exit(0);
     }
     return APR_SUCCESS;
 }
@@ -453,9 +515,12 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
         smartsupp_commit_config_t config = {
-            .lender = {borrow, give_back, report, database},
+            .lender = {borrow, give_back, database},
             .schema = database->schema,
             .capacity = capacity(),
+            .hang = hang(database),
+            .breaker = database->breaker,
+            .report = report,
         };
         apr_status_t rv = APR_SUCCESS;
 
@@ -478,7 +543,33 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
 
 smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server)
 {
-    const smartsupp_database_t *database = smartsupp_config_database(server);
+    const smartsupp_database_t *database =
+        smartsupp_config_runtime(server)->database;
 
     return database ? database->commit : NULL;
+}
+
+int smartsupp_dbd_same(const server_rec *one, const server_rec *other)
+{
+    return smartsupp_config_runtime(one)->database ==
+           smartsupp_config_runtime(other)->database;
+}
+
+const smartsupp_breaker_t *smartsupp_dbd_breaker(const server_rec *server)
+{
+    const smartsupp_database_t *database =
+        smartsupp_config_runtime(server)->database;
+
+    return database && database->driver ? database->breaker : NULL;
+}
+
+const char *smartsupp_dbd_label(const server_rec *server, apr_pool_t *pool)
+{
+    const smartsupp_database_t *database =
+        smartsupp_config_runtime(server)->database;
+
+    return database && database->driver
+               ? apr_psprintf(pool, "%s, tables %s*", database->driver,
+                              database->prefix)
+               : "none";
 }

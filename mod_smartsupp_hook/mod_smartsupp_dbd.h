@@ -12,6 +12,7 @@
 
 #include <httpd.h>
 
+#include "smartsupp_breaker.h"
 #include "smartsupp_commit.h"
 
 /** httpd's pre_config: make the mutex known to the Mutex directive. */
@@ -31,5 +32,14 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server);
 
 /** The commit room for the server's deliveries; NULL where none was made. */
 smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
+
+/** Whether two servers store in the same database, under the same prefix. */
+int smartsupp_dbd_same(const server_rec *one, const server_rec *other);
+
+/** The state of the server's database; NULL where it has none. */
+const smartsupp_breaker_t *smartsupp_dbd_breaker(const server_rec *server);
+
+/** The driver and the tables' prefix, for people; never DBDParams. */
+const char *smartsupp_dbd_label(const server_rec *server, apr_pool_t *pool);
 
 #endif

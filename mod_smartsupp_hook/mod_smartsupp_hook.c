@@ -5,9 +5,13 @@
  */
 #include "mod_smartsupp_hook.h"
 
+#include "mod_smartsupp_check.h"
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_dbd.h"
 #include "mod_smartsupp_receive.h"
+#include "mod_smartsupp_replay.h"
+#include "mod_smartsupp_spool.h"
+#include "mod_smartsupp_status.h"
 
 static void register_hooks(apr_pool_t *pool);
 
@@ -26,6 +30,30 @@ AP_DECLARE_MODULE(smartsupp_hook) = {
 };
 /* clang-format on */
 
+/* What each step makes, the next ones use. */
+static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
+                       server_rec *main_server)
+{
+    static int (*const steps[])(apr_pool_t *, apr_pool_t *, apr_pool_t *,
+                                server_rec *) = {
+        smartsupp_check_post_config,   /* which servers receive */
+        smartsupp_receive_post_config, /* what they are counted in */
+        smartsupp_dbd_post_config,     /* their databases */
+        smartsupp_spools_post_config,  /* their spools */
+        smartsupp_replay_post_config,  /* who drains these */
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int status = steps[i](pconf, plog, ptemp, main_server);
+
+        if (status != OK) {
+            return status;
+        }
+    }
+    return OK;
+}
+
 static void child_init(apr_pool_t *pchild, server_rec *main_server)
 {
     smartsupp_receive_child_init(pchild, main_server);
@@ -35,17 +63,17 @@ static void child_init(apr_pool_t *pchild, server_rec *main_server)
 static void register_hooks(apr_pool_t *pool)
 {
     static const char *const after_dbd[] = {"mod_dbd.c", NULL};
-
-    (void)pool;
+    static const char *const before_watchdog[] = {"mod_watchdog.c", NULL};
 
     /* before the configuration is read: Mutex must know our type */
     ap_hook_pre_config(smartsupp_dbd_pre_config, NULL, NULL, APR_HOOK_MIDDLE);
 
     /* once it is read, also under configtest: what can never work stops it */
-    ap_hook_check_config(smartsupp_config_check, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_check_config(smartsupp_check_config, NULL, NULL, APR_HOOK_MIDDLE);
 
-    /* in the parent, still root: mutexes; no connection is opened here */
-    ap_hook_post_config(smartsupp_dbd_post_config, after_dbd, NULL,
+    /* in the parent, still root: mutexes, shared memory, folders, watchdogs
+     * (before mod_watchdog counts them); no connection is opened here */
+    ap_hook_post_config(post_config, after_dbd, before_watchdog,
                         APR_HOOK_MIDDLE);
 
     /* in each child: after mod_dbd has made its pools */
@@ -53,4 +81,8 @@ static void register_hooks(apr_pool_t *pool)
 
     /* each request to a URL whose handler we are */
     ap_hook_handler(smartsupp_receive_handler, NULL, NULL, APR_HOOK_MIDDLE);
+    ap_hook_handler(smartsupp_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* where mod_status is loaded: our rows in its page */
+    smartsupp_status_register(pool);
 }

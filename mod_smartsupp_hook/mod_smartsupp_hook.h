@@ -13,5 +13,6 @@ extern module AP_MODULE_DECLARE_DATA smartsupp_hook_module;
 
 /* The names for SetHandler. */
 #define SMARTSUPP_HOOK_HANDLER "smartsupp-hook"
+#define SMARTSUPP_STATUS_HANDLER "smartsupp-status"
 
 #endif

@@ -38,6 +38,17 @@ typedef struct smartsupp_delivery_t {
 } smartsupp_delivery_t;
 
 /**
+ * Make the allocator that deliveries take their memory from, safe for threads,
+ * which keeps some MiB of what is freed. It lives as long as the process: a
+ * delivery may outlive every pool but that.
+ *
+ * @param pool of its mutex; must live as long as threads use it
+ * @return APR_SUCCESS or the system's error
+ */
+apr_status_t smartsupp_delivery_allocator(apr_allocator_t **allocator,
+                                          apr_pool_t *pool);
+
+/**
  * Make an empty delivery with one reference, in a new pool that belongs to no
  * other and takes its memory from the allocator (which must be safe for
  * threads and outlive it).

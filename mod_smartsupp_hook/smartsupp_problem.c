@@ -4,6 +4,9 @@
 
 #include <apr_strings.h>
 
+/* The most problems that the words for a log name. */
+#define TEXT_MAX 3
+
 struct smartsupp_problems_t {
     apr_pool_t *pool;
     smartsupp_problem_t *kept; /* NULL until the first one */
@@ -237,4 +240,33 @@ const char *smartsupp_problem_json_string(const char *text, apr_pool_t *pool)
     put_json_string(&output, text);
     json[output.length] = '\0';
     return json;
+}
+
+const char *smartsupp_problems_text(const smartsupp_problems_t *problems,
+                                    apr_pool_t *pool)
+{
+    static const char private_part[] = "/visitor/variables/";
+    const char *text = "";
+    const smartsupp_problem_t *problem;
+    int i;
+
+    for (i = 0; i < TEXT_MAX; i++) {
+        problem = smartsupp_problems_get(problems, i);
+        if (!problem) {
+            break;
+        }
+        text = apr_pstrcat(
+            pool, text, i ? ", " : "", problem->code, " ",
+            problem->offset != SMARTSUPP_PROBLEM_NO_OFFSET
+                ? apr_psprintf(pool, "at byte %" APR_INT64_T_FMT,
+                               problem->offset)
+            : !strncmp(problem->pointer, private_part, sizeof(private_part) - 1)
+                ? "in /visitor/variables"
+            : *problem->pointer ? problem->pointer
+                                : "at the root",
+            NULL);
+    }
+    return i < smartsupp_problems_count(problems)
+               ? apr_pstrcat(pool, text, ", …", NULL)
+               : text;
 }

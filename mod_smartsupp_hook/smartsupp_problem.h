@@ -60,6 +60,13 @@ const char *smartsupp_problems_json(const smartsupp_problems_t *problems,
                                     apr_pool_t *pool);
 
 /**
+ * The first problems as words for a log: codes and places. The names of
+ * visitor variables are left out, because they are the site's own words.
+ */
+const char *smartsupp_problems_text(const smartsupp_problems_t *problems,
+                                    apr_pool_t *pool);
+
+/**
  * The UTF-8 text as a JSON string, quotes included (RFC 8259, section 7), in
  * a form that is also safe inside HTML's <script>.
  */

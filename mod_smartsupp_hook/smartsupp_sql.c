@@ -1,5 +1,6 @@
 #include "smartsupp_sql.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -90,22 +91,20 @@ smartsupp_sql_class_e smartsupp_sql_class_of_sqlstate(const char *state)
         const char *state; /* or the two characters of its class */
         smartsupp_sql_class_e error_class;
     } classes[] = {
-        /* no such statement or name for one; plan or table has changed */
+        /* a privilege that is missing is no fault of the delivery */
+        {"42501", SMARTSUPP_SQL_TRANSIENT},
+        /* no such statement or name for one; plan, table or column is not what
+         * the statement was written for */
         {"26", SMARTSUPP_SQL_STALE},
         {"0A", SMARTSUPP_SQL_STALE},
-        {"42P05", SMARTSUPP_SQL_STALE},
-        {"42P01", SMARTSUPP_SQL_STALE},
-        {"42703", SMARTSUPP_SQL_STALE},
-        {"42S02", SMARTSUPP_SQL_STALE},
-        {"42S22", SMARTSUPP_SQL_STALE},
+        {"42", SMARTSUPP_SQL_STALE},
         /* serialization failure, deadlock */
         {"40001", SMARTSUPP_SQL_CONFLICT},
         {"40P01", SMARTSUPP_SQL_CONFLICT},
-        /* data, constraint, privilege and the rest of syntax */
+        /* data, constraint */
         {"21", SMARTSUPP_SQL_PERMANENT},
         {"22", SMARTSUPP_SQL_PERMANENT},
         {"23", SMARTSUPP_SQL_PERMANENT},
-        {"42", SMARTSUPP_SQL_PERMANENT},
         {"44", SMARTSUPP_SQL_PERMANENT},
         {"54", SMARTSUPP_SQL_PERMANENT},
         {"P0", SMARTSUPP_SQL_PERMANENT}, /* raised by a trigger */
@@ -119,6 +118,13 @@ smartsupp_sql_class_e smartsupp_sql_class_of_sqlstate(const char *state)
     }
     /* connection, resources, read-only, shutdown; and unknown */
     return SMARTSUPP_SQL_TRANSIENT;
+}
+
+int smartsupp_sql_socket(smartsupp_sql_t *sql)
+{
+    int socket = sql->driver->socket ? sql->driver->socket(sql) : -1;
+
+    return socket >= 0 ? fcntl(socket, F_DUPFD_CLOEXEC, 0) : -1;
 }
 
 void *smartsupp_sql_native_symbol(smartsupp_sql_t *sql, const char *name)

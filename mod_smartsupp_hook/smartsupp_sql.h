@@ -133,6 +133,14 @@ void smartsupp_sql_return(smartsupp_sql_t *sql);
  */
 const char *smartsupp_sql_warning(smartsupp_sql_t *sql);
 
+/**
+ * A duplicate of the descriptor of the socket that leads to the database, for
+ * another thread to shut down when a call on this connection does not return.
+ * The caller closes it. -1 where there is none, or the client library does not
+ * tell.
+ */
+int smartsupp_sql_socket(smartsupp_sql_t *sql);
+
 /** The error of the last call that failed on this connection. */
 const smartsupp_sql_error_t *smartsupp_sql_error(const smartsupp_sql_t *sql);
 

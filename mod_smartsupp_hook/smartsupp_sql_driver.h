@@ -29,6 +29,9 @@ typedef struct smartsupp_sql_driver_t {
     /* At the end of each loan; may be NULL. */
     void (*leave)(smartsupp_sql_t *sql);
 
+    /* The descriptor of its socket, or -1; may be NULL. */
+    int (*socket)(smartsupp_sql_t *sql);
+
     /* The dialect that the database behind this connection speaks; NULL, with
      * the error filled, where that is none we know. */
     const smartsupp_sql_dialect_t *(*dialect)(smartsupp_sql_t *sql);

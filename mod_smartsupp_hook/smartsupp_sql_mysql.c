@@ -15,26 +15,46 @@
 /* What the client library tells of a connection, past apr_dbd. */
 typedef struct native_t {
     unsigned long (*thread_id)(void *connection);
+    int (*socket)(const void *connection); /* MariaDB's library only */
     unsigned long id; /* of the session, at the last loan */
 } native_t;
 
-static int enter(smartsupp_sql_t *sql)
+static native_t *native(smartsupp_sql_t *sql)
 {
     native_t *known = sql->native;
-    unsigned long before;
 
     if (known == NULL) {
         known = apr_pcalloc(sql->loan.pool, sizeof(*known));
         *(void **)&known->thread_id =
             smartsupp_sql_native_symbol(sql, "mysql_thread_id");
+        *(void **)&known->socket =
+            smartsupp_sql_native_symbol(sql, "mysql_get_socket");
         sql->native = known;
     }
-    before = known->id;
+    return known;
+}
+
+static void *connection(const smartsupp_sql_t *sql)
+{
+    return apr_dbd_native_handle(sql->loan.driver, sql->loan.handle);
+}
+
+static int enter(smartsupp_sql_t *sql)
+{
+    native_t *known = native(sql);
+    unsigned long before = known->id;
+
     if (known->thread_id) {
-        known->id = known->thread_id(
-            apr_dbd_native_handle(sql->loan.driver, sql->loan.handle));
+        known->id = known->thread_id(connection(sql));
     }
     return known->id != before;
+}
+
+static int socket_of(smartsupp_sql_t *sql)
+{
+    const native_t *known = native(sql);
+
+    return known->socket ? known->socket(connection(sql)) : -1;
 }
 
 static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
@@ -53,10 +73,10 @@ static apr_status_t begin(smartsupp_sql_t *sql)
 static void classify(smartsupp_sql_t *sql, int rc)
 {
     static const int transient[] = {
-        1021, 1030, 1040, 1041, 1042, 1043, 1045, 1047, 1049, 1053,
-        1077, 1114, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205,
-        1226, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003, 2005,
-        2006, 2008, 2012, 2013, 2014, 2026, 2055, 3024, 4031,
+        1021, 1030, 1040, 1041, 1042, 1043, 1045, 1047, 1049, 1053, 1044,
+        1077, 1114, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1205, 1142,
+        1143, 1226, 1227, 1290, 1317, 1792, 1836, 1927, 1969, 2002, 2003,
+        2005, 2006, 2008, 2012, 2013, 2014, 2026, 2055, 3024, 4031,
     };
     static const int stale[] = {1054, 1146, 1243, 1356, 1412, 1615, 2030, 2056};
     size_t i;
@@ -137,6 +157,7 @@ const smartsupp_sql_dialect_t smartsupp_sql_mysql_dialect = {
 const smartsupp_sql_driver_t smartsupp_sql_mysql = {
     .name = "mysql",
     .enter = enter,
+    .socket = socket_of,
     .dialect = dialect,
     .begin = begin,
     .commit = smartsupp_sql_run_commit,

@@ -22,6 +22,7 @@
 typedef struct native_t {
     int (*backend_pid)(const void *connection);
     int (*set_verbosity)(void *connection, int verbosity);
+    int (*socket)(const void *connection);
     int pid;       /* at the last loan */
     int verbosity; /* as the connection's other users have it */
 } native_t;
@@ -36,6 +37,7 @@ static native_t *native(smartsupp_sql_t *sql)
             smartsupp_sql_native_symbol(sql, "PQbackendPID");
         *(void **)&known->set_verbosity =
             smartsupp_sql_native_symbol(sql, "PQsetErrorVerbosity");
+        *(void **)&known->socket = smartsupp_sql_native_symbol(sql, "PQsocket");
         sql->native = known;
     }
     return known;
@@ -68,6 +70,13 @@ static void leave(smartsupp_sql_t *sql)
     if (known->set_verbosity) {
         known->set_verbosity(connection(sql), known->verbosity);
     }
+}
+
+static int socket_of(smartsupp_sql_t *sql)
+{
+    const native_t *known = native(sql);
+
+    return known->socket ? known->socket(connection(sql)) : -1;
 }
 
 static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
@@ -178,6 +187,7 @@ const smartsupp_sql_driver_t smartsupp_sql_pgsql = {
     .named = 1,
     .enter = enter,
     .leave = leave,
+    .socket = socket_of,
     .dialect = dialect,
     .begin = begin,
     .commit = smartsupp_sql_run_commit,

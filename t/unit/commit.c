@@ -37,9 +37,11 @@ typedef struct lender_t {
 static apr_pool_t *pool;
 static apr_allocator_t *allocator;
 static lender_t lender;
+static smartsupp_breaker_t breaker;
 
-static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
-                           void *baton, apr_pool_t *scratch)
+static apr_status_t borrow(smartsupp_batch_loan_t *loan,
+                           smartsupp_sql_error_t *error, void *baton,
+                           apr_pool_t *scratch)
 {
     int outage;
 
@@ -58,12 +60,12 @@ static apr_status_t borrow(smartsupp_sql_t **sql, smartsupp_sql_error_t *error,
         apr_cpystrn(error->text, "feigned", sizeof(error->text));
         return APR_EGENERAL;
     }
-    return smartsupp_sql_lend(sql, error, &lender.loan, "t_", scratch);
+    return smartsupp_sql_lend(&loan->sql, error, &lender.loan, "t_", scratch);
 }
 
-static void give_back(smartsupp_sql_t *sql, void *baton)
+static void give_back(smartsupp_batch_loan_t *loan, void *baton)
 {
-    (void)sql;
+    (void)loan;
     (void)baton;
 }
 
@@ -98,7 +100,10 @@ static smartsupp_commit_t *room(int capacity)
 {
     smartsupp_commit_t *commit = NULL;
     smartsupp_commit_config_t config = {
-        .lender = {borrow, give_back, report, NULL},
+        .lender = {borrow, give_back, NULL},
+        .hang = LONG,
+        .breaker = &breaker,
+        .report = report,
         .schema = SMARTSUPP_SCHEMA_CREATE,
         .capacity = capacity,
     };
@@ -151,9 +156,10 @@ static const char *deliver(smartsupp_commit_t *commit,
     static const char *const names[] = {"stored", "updated", "duplicate",
                                         "stale"};
     smartsupp_commit_entry_t *entry;
-    smartsupp_commit_outcome_t outcome;
+    smartsupp_batch_outcome_t outcome;
     const char *answer;
-    apr_status_t rv = smartsupp_commit_submit(&entry, commit, delivery);
+    apr_status_t rv = smartsupp_commit_submit(&entry, commit, delivery,
+                                              SMARTSUPP_COMMIT_PATIENT);
 
     if (rv == APR_SUCCESS) {
         rv = smartsupp_commit_wait(&outcome, commit, entry,
@@ -481,17 +487,20 @@ static void test_schema_check(void)
 {
     smartsupp_commit_t *commit = NULL;
     smartsupp_commit_config_t config = {
-        .lender = {borrow, give_back, report, NULL},
+        .lender = {borrow, give_back, NULL},
+        .hang = LONG,
+        .breaker = &breaker,
+        .report = report,
         .schema = SMARTSUPP_SCHEMA_CHECK,
         .capacity = 1,
     };
     smartsupp_delivery_t *delivery = version("check", 1, 0, "");
     smartsupp_commit_entry_t *entry;
-    smartsupp_commit_outcome_t outcome;
+    smartsupp_batch_outcome_t outcome;
 
     run_sql("ALTER TABLE t_path RENAME COLUMN title TO heading");
     smartsupp_commit_create(&commit, &config);
-    smartsupp_commit_submit(&entry, commit, delivery);
+    smartsupp_commit_submit(&entry, commit, delivery, SMARTSUPP_COMMIT_PATIENT);
     tap_is_int(
         smartsupp_commit_wait(&outcome, commit, entry, apr_time_now() + LONG),
         APR_EGENERAL, "check: a missing column refuses deliveries");

@@ -95,6 +95,7 @@ sub new {
         passing   => Test::More->builder->is_passing,
         %options,
     }, $class;
+    $self->allow_log('SMARTSUPP0114'); # most tests need no spool
     $self->make_root;
     $self->reserve_port;
     $self->{database} = SmartsuppTest::Database->new($self->{database},
