@@ -61,6 +61,7 @@ $(BUILD)/config.mk: Makefile
 	    echo "HTTPD_CFLAGS = $$($$apxs -q CFLAGS)"; \
 	    echo "HTTPD_INCLUDE = $$($$apxs -q INCLUDEDIR)"; \
 	    echo "HTTPD_LIBEXECDIR = $$($$apxs -q LIBEXECDIR)"; \
+	    echo "HTTPD_SBINDIR = $$($$apxs -q SBINDIR)"; \
 	    echo "HTTPD_SYSCONFDIR = $$($$apxs -q SYSCONFDIR)"; \
 	} >$@.tmp
 	@mv $@.tmp $@
@@ -102,7 +103,7 @@ headers: $(BUILD)/config.mk
 	    $(COMPILE) $$storey -x c -fsyntax-only $$header || exit 1; \
 	done
 
-# The server's user, who writes the SQLite file.
+# The server's user, who writes the SQLite file and the spool.
 HTTPD_USER = $(shell for user in www-data apache httpd daemon; do \
     id -u $$user >/dev/null 2>&1 && echo $$user && break; done)
 ROOT = $(and $(DESTDIR),$(abspath $(DESTDIR)))
@@ -119,6 +120,9 @@ install: $(MODULE)
 	    -n smartsupp_hook $(MODULE) >$(BUILD)/install.log 2>&1 || \
 	    { cat $(BUILD)/install.log >&2; exit 1; }
 	@echo "installed $(ROOT)$(HTTPD_LIBEXECDIR)/mod_smartsupp_hook.so"
+	@mkdir -p $(ROOT)$(HTTPD_SBINDIR)
+	@install -m 0755 mod_smartsupp_hook/smartsupp-spool $(ROOT)$(HTTPD_SBINDIR)
+	@echo "installed $(ROOT)$(HTTPD_SBINDIR)/smartsupp-spool"
 	@if [ -d $(HTTPD_SYSCONFDIR)/mods-available ] || [ -e /etc/debian_version ]; \
 	then \
 	    mkdir -p $(CONF_DIR)/mods-available; \

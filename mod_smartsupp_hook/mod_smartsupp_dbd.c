@@ -1,6 +1,5 @@
 #include "mod_smartsupp_dbd.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 #include "mod_smartsupp_check.h"
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_hook.h"
+#include "mod_smartsupp_remedy.h"
 #include "mod_smartsupp_shared.h"
 
 APLOG_USE_MODULE(smartsupp_hook);
@@ -42,12 +42,6 @@ APLOG_USE_MODULE(smartsupp_hook);
  * use to those who wait for it, but the database may be at work. */
 #define HANG_LEAST apr_time_from_sec(10)
 #define HANG_FACTOR 2
-
-/* Primary result codes of SQLite (sqlite.org/rescode.html). */
-#define SQLITE_BUSY 5
-#define SQLITE_IOERR 10
-#define SQLITE_FULL 13
-#define SQLITE_NOTADB 26
 
 /* One database and table prefix. Made in the parent; what a child adds is its
  * own. */
@@ -344,82 +338,6 @@ static apr_status_t borrow(smartsupp_batch_loan_t *loan,
     return APR_SUCCESS;
 }
 
-/* The first of the database's files that this process cannot write, or NULL. */
-static const char *unwritable(const char *file, apr_pool_t *pool)
-{
-    static const char *const suffixes[] = {"", "-wal", "-shm"};
-    size_t i;
-
-    for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        const char *name = apr_pstrcat(pool, file, suffixes[i], NULL);
-
-        if (access(name, F_OK) == 0 && access(name, R_OK | W_OK) != 0) {
-            return name;
-        }
-    }
-    return NULL;
-}
-
-/* What an administrator can do about a SQLite file, asked of the file system
- * by the user that has to write it. */
-static const char *sqlite_remedy(const smartsupp_database_t *database,
-                                 const smartsupp_sql_error_t *error,
-                                 apr_pool_t *pool)
-{
-    const char *folder = ap_make_dirstr_parent(pool, database->params);
-    const char *file = unwritable(database->params, pool);
-
-    if (*database->params != '/') {
-        return "DBDParams must be the absolute path of a file";
-    }
-    if (access(folder, F_OK) != 0) {
-        return "its folder is missing: create it, owned by the user that "
-               "httpd runs as";
-    }
-    if (access(folder, W_OK) != 0 && errno == EROFS) {
-        return "its file system is mounted read-only";
-    }
-    switch (atoi(error->code) & 0xff) {
-    case SQLITE_BUSY:
-        return "another process holds its write lock: end it";
-    case SQLITE_FULL:
-        return "its disk is full: make room";
-    case SQLITE_IOERR:
-        return "its -wal or -shm was deleted or replaced while in use, or the "
-               "disk fails: restart httpd gracefully";
-    case SQLITE_NOTADB:
-        return "the file that DBDParams names is no SQLite database";
-    default:
-        break;
-    }
-    if (access(folder, W_OK | X_OK) != 0) {
-        return "its folder is not writable, and SQLite keeps two more files "
-               "there: give the folder to the user that httpd runs as";
-    }
-    if (file) {
-        return apr_pstrcat(pool, file,
-                           " is not writable: give it to the user that httpd "
-                           "runs as, and restart httpd gracefully",
-                           NULL);
-    }
-    return "if all of its files are writable again, restart httpd gracefully; "
-           "see the README under this tag";
-}
-
-static const char *remedy(const smartsupp_database_t *database,
-                          const smartsupp_sql_error_t *error, apr_pool_t *pool)
-{
-    if (!database->driver) {
-        return "add DBDriver and DBDParams to its server";
-    }
-    if (error->error_class == SMARTSUPP_SQL_STALE) {
-        return "see SmartsuppSchema";
-    }
-    return is_sqlite(database) && database->params
-               ? sqlite_remedy(database, error, pool)
-               : "see the README under this tag";
-}
-
 static void report(const smartsupp_sql_error_t *error, void *baton)
 {
     const smartsupp_database_t *database = baton;
@@ -432,15 +350,15 @@ static void report(const smartsupp_sql_error_t *error, void *baton)
     }
     apr_pool_create(&pool, NULL);
     apr_pool_tag(pool, "smartsupp_dbd_report");
-    ap_log_error(APLOG_MARK, APLOG_ERR, 0, database->server,
-                 "SMARTSUPP0301: the database (%s%s%s, tables %s*) takes no "
-                 "deliveries: %s (code %s); %s",
-                 database->driver ? database->driver : "none",
-                 is_sqlite(database) ? " " : "",
-                 is_sqlite(database) && database->params ? database->params
-                                                         : "",
-                 database->prefix, error->text, error->code,
-                 remedy(database, error, pool));
+    ap_log_error(
+        APLOG_MARK, APLOG_ERR, 0, database->server,
+        "SMARTSUPP0301: the database (%s%s%s, tables %s*) takes no "
+        "deliveries: %s (code %s); %s",
+        database->driver ? database->driver : "none",
+        is_sqlite(database) ? " " : "",
+        is_sqlite(database) && database->params ? database->params : "",
+        database->prefix, error->text, error->code,
+        smartsupp_remedy(database->driver, database->params, error, pool));
     apr_pool_destroy(pool);
 }
 

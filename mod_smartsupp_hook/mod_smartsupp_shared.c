@@ -113,7 +113,7 @@ static void *append(segment_t *segment, const char *key, apr_size_t size)
     header_t *header = (header_t *)(void *)(segment->base + segment->used);
     char *record = (char *)header + align(sizeof(*header));
 
-    strcpy(header->key, key);
+    memcpy(header->key, key, sizeof(header->key));
     header->size = size;
     memset(record, 0, size);
     segment->used += room_for(size);

@@ -212,13 +212,21 @@ static void collect_host(smartsupp_status_report_t *report,
 const smartsupp_status_report_t *smartsupp_status_collect(apr_pool_t *pool)
 {
     smartsupp_status_report_t *report = apr_pcalloc(pool, sizeof(*report));
+    apr_array_header_t *servers =
+        apr_array_make(pool, 4, sizeof(const server_rec *));
     const server_rec *server;
+    const server_rec **last;
 
     report->now = apr_time_now();
     report->hosts =
         apr_array_make(pool, 4, sizeof(const smartsupp_status_host_t *));
-    for (server = ap_server_conf; server; server = server->next) {
-        collect_host(report, server, pool);
+    collect_host(report, ap_server_conf, pool);
+    /* httpd's list has the last virtual host of the configuration first */
+    for (server = ap_server_conf->next; server; server = server->next) {
+        APR_ARRAY_PUSH(servers, const server_rec *) = server;
+    }
+    while ((last = apr_array_pop(servers)) != NULL) {
+        collect_host(report, *last, pool);
     }
     return report;
 }

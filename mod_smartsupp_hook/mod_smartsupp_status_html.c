@@ -94,13 +94,17 @@ static void put_figures(apr_array_header_t *out,
                         const smartsupp_status_host_t *host,
                         smartsupp_status_part_e part)
 {
+    const char *name = smartsupp_status_part_name(part);
     const char *text = smartsupp_status_text(host, part);
     int i;
 
+    if (!text) {
+        smartsupp_status_print(out, "<p>There is no %s.</p>\n", name);
+        return;
+    }
     smartsupp_status_print(out, "<table>\n<caption>The %s: %s</caption>\n",
-                           smartsupp_status_part_name(part),
-                           escaped(out, text ? text : "there is none"));
-    for (i = 0; text && i < SMARTSUPP_STATUS_FIGURES; i++) {
+                           name, escaped(out, text));
+    for (i = 0; i < SMARTSUPP_STATUS_FIGURES; i++) {
         const smartsupp_status_figure_t *row = &smartsupp_status_figures[i];
         const char *value = smartsupp_status_value(
             report, host, (smartsupp_status_figure_e)i, out->pool);

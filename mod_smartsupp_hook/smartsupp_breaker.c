@@ -55,18 +55,15 @@ void smartsupp_breaker_failed(smartsupp_breaker_t *breaker,
                               apr_time_t since, apr_time_t now)
 {
     apr_interval_time_t pause = (now - since) * PAUSE_FACTOR;
-    const char *code = error ? error->code : "timeout";
     apr_uint64_t packed = 0;
 
     if (get(&breaker->last_commit) > since) {
         return;
     }
-    memcpy(&packed, code, strnlen(code, sizeof(packed)));
+    memcpy(&packed, error->code, strnlen(error->code, sizeof(packed)));
     __atomic_store_n(&breaker->last_code, packed, __ATOMIC_RELAXED);
-    __atomic_store_n(
-        &breaker->last_class,
-        (apr_uint32_t)(error ? error->error_class : SMARTSUPP_SQL_TRANSIENT),
-        __ATOMIC_RELAXED);
+    __atomic_store_n(&breaker->last_class, (apr_uint32_t)error->error_class,
+                     __ATOMIC_RELAXED);
     set(&breaker->last_error, now);
     if (get(&breaker->down_since) == 0) {
         set(&breaker->down_since, since);

@@ -38,7 +38,7 @@ typedef struct smartsupp_breaker_t {
  */
 int smartsupp_breaker_admits(smartsupp_breaker_t *breaker, apr_time_t now);
 
-/** The code of the last error as text: "timeout" where there was no answer. */
+/** The code of the last error as text. */
 void smartsupp_breaker_code(char code[SMARTSUPP_BREAKER_CODE_SIZE],
                             const smartsupp_breaker_t *breaker);
 
@@ -49,8 +49,6 @@ void smartsupp_breaker_closed(smartsupp_breaker_t *breaker, apr_time_t now);
  * The database could not take what was begun at `since`. Where another process
  * has committed since then, it is not the database that is to blame, and the
  * breaker stays as it is.
- *
- * @param error NULL: it has not answered
  */
 void smartsupp_breaker_failed(smartsupp_breaker_t *breaker,
                               const smartsupp_sql_error_t *error,

@@ -26,9 +26,9 @@
  * breaker, which all processes share, and marks the batch in work as stuck:
  * until that one is back, deliveries that could be spooled are refused at once.
  * After `hang` the writer's connection is shut down under it, which ends the
- * call. Where that does not help (there was no connection yet, or the driver
- * tells no socket) the writer is left to itself, and another takes its place;
- * twice at most at a time.
+ * call. Where that does not help within half of `hang` more (there was no
+ * connection yet, or the driver tells no socket) the writer is left to itself,
+ * and another takes its place; twice at most at a time.
  *
  * On shutdown: submit refuses, the writer finishes what waits, and
  * smartsupp_commit_stop returns when it has, or when its bound has passed.
@@ -50,8 +50,8 @@ typedef struct smartsupp_commit_config_t {
     smartsupp_breaker_t *breaker; /* outlives the room */
 
     /* The database has stopped working, or fails in another way than before
-     * (error), or works again (NULL). Called by the writer with the lender's
-     * baton; once a change, not once a delivery. */
+     * (error), or works again (NULL). Called with the lender's baton, by the
+     * writer or who waited in vain; once a change, not once a delivery. */
     void (*report)(const smartsupp_sql_error_t *error, void *baton);
 } smartsupp_commit_config_t;
 

@@ -70,7 +70,8 @@ typedef struct smartsupp_spool_usage_t {
     apr_int64_t waiting;        /* deliveries in new/ */
     apr_int64_t waiting_bytes;  /* of their files */
     apr_int64_t oldest;         /* received time of the oldest, epoch ms; 0:
-                                 * none waits */
+                                 * none waits. It stays when that one is taken,
+                                 * until the next scan */
     apr_int64_t rejected;       /* files in rejected/ */
     apr_int64_t rejected_bytes; /* of them */
 } smartsupp_spool_usage_t;
@@ -89,7 +90,7 @@ smartsupp_spool_t *smartsupp_spool_create(const char *path,
                                           smartsupp_spool_usage_t *usage,
                                           apr_pool_t *pool);
 
-/** The path it was created with. */
+/** The path it was created with, without slashes at its end. */
 const char *smartsupp_spool_path(const smartsupp_spool_t *spool);
 
 /** What it holds. */
@@ -135,7 +136,8 @@ int smartsupp_spool_has_room(const smartsupp_spool_t *spool);
  *
  * @param server the virtual host that received it
  * @return APR_SUCCESS: it is durable; APR_ENOSPC: the limit would be passed, or
- *         the disk is full; otherwise the system's error
+ *         the disk is full; APR_EINVAL: received_at or body_sha256 is
+ *         not set; otherwise the system's error
  */
 apr_status_t smartsupp_spool_put(smartsupp_spool_t *spool,
                                  const smartsupp_delivery_t *delivery,
@@ -162,7 +164,8 @@ apr_status_t smartsupp_spool_reject(smartsupp_spool_t *spool,
  *
  * @param names takes an array of const char *, the oldest first, at most `max`
  *        of them, from the pool
- * @param left how many files were brought back from tmp/
+ * @param left how many files were brought back from tmp/, to either. One that
+ *        cannot be stays there for the next scan
  * @return APR_SUCCESS, or the system's error
  */
 apr_status_t smartsupp_spool_scan(apr_array_header_t **names, int *left,
@@ -170,7 +173,8 @@ apr_status_t smartsupp_spool_scan(apr_array_header_t **names, int *left,
                                   apr_pool_t *pool);
 
 /**
- * Read a delivery of new/ back.
+ * Read a delivery of new/ back, whatever its name; one that was moved back from
+ * rejected/ too.
  *
  * @param delivery takes a new one, with one reference, not decoded; its pool
  *        takes its memory from the allocator

@@ -21,6 +21,7 @@ typedef struct first_names_t {
     char **names; /* 2 * max of them, NULL where none ever was */
     apr_size_t count;
     apr_size_t max;
+    const char *last; /* what comes after it is not wanted; NULL: all is */
 } first_names_t;
 
 /* What was found in a folder. */
@@ -94,6 +95,7 @@ static void sort_names(first_names_t *first)
     qsort(first->names, first->count, sizeof(*first->names), compare_names);
     if (first->count > first->max) {
         first->count = first->max;
+        first->last = first->names[first->max - 1];
     }
 }
 
@@ -101,7 +103,8 @@ static void keep_name(first_names_t *first, const char *name, apr_pool_t *pool)
 {
     apr_size_t length = strlen(name);
 
-    if (first->max == 0 || length >= SMARTSUPP_SPOOL_FOLDER_NAME) {
+    if (first->max == 0 || length >= SMARTSUPP_SPOOL_FOLDER_NAME ||
+        (first->last && compare_names(&name, &first->last) > 0)) {
         return;
     }
     if (first->count == 2 * first->max) {
@@ -241,7 +244,7 @@ apr_status_t smartsupp_spool_scan(apr_array_header_t **names, int *left,
     smartsupp_spool_folder_t rejected = smartsupp_spool_folder_rejected(spool);
     recovery_t recovery = {smartsupp_spool_folder_tmp(spool), apr_time_now(),
                            left, pool};
-    first_names_t first = {NULL, 0, max > 0 ? (apr_size_t)max : 0};
+    first_names_t first = {.max = max > 0 ? (apr_size_t)max : 0};
     count_t waiting = {0, 0, 0, &first, pool};
     count_t refused = {0, 0, 0, NULL, pool};
     apr_int64_t oldest;

@@ -4,6 +4,7 @@
  * Also run under ThreadSanitizer (make tsan).
  */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <apr_general.h>
@@ -26,10 +27,12 @@ typedef struct lender_t {
     smartsupp_sql_loan_t loan;
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *changed;
-    int shut;    /* borrow waits */
-    int waiting; /* borrow is waiting */
-    int outage;  /* borrow fails */
+    int shut;      /* borrow waits */
+    int waiting;   /* borrow is waiting */
+    int outage;    /* borrow fails */
+    int borrowers; /* in borrow */
     int borrowed;
+    apr_thread_mutex_t *connection; /* locked while it is lent */
     int reports;
     int recoveries;
 } lender_t;
@@ -48,11 +51,13 @@ static apr_status_t borrow(smartsupp_batch_loan_t *loan,
     (void)baton;
     apr_thread_mutex_lock(lender.mutex);
     lender.waiting = 1;
+    lender.borrowers++;
     apr_thread_cond_broadcast(lender.changed);
     while (lender.shut) {
         apr_thread_cond_wait(lender.changed, lender.mutex);
     }
     lender.waiting = 0;
+    lender.borrowers--;
     lender.borrowed++;
     outage = lender.outage;
     apr_thread_mutex_unlock(lender.mutex);
@@ -60,6 +65,7 @@ static apr_status_t borrow(smartsupp_batch_loan_t *loan,
         apr_cpystrn(error->text, "feigned", sizeof(error->text));
         return APR_EGENERAL;
     }
+    apr_thread_mutex_lock(lender.connection);
     return smartsupp_sql_lend(&loan->sql, error, &lender.loan, "t_", scratch);
 }
 
@@ -67,6 +73,7 @@ static void give_back(smartsupp_batch_loan_t *loan, void *baton)
 {
     (void)loan;
     (void)baton;
+    apr_thread_mutex_unlock(lender.connection);
 }
 
 static void report(const smartsupp_sql_error_t *error, void *baton)
@@ -96,22 +103,28 @@ static void await_borrower(void)
     apr_thread_mutex_unlock(lender.mutex);
 }
 
-static smartsupp_commit_t *room(int capacity)
+static smartsupp_commit_t *hanging_room(int capacity, apr_interval_time_t hang)
 {
     smartsupp_commit_t *commit = NULL;
     smartsupp_commit_config_t config = {
         .lender = {borrow, give_back, NULL},
-        .hang = LONG,
+        .hang = hang,
         .breaker = &breaker,
         .report = report,
         .schema = SMARTSUPP_SCHEMA_CREATE,
         .capacity = capacity,
     };
 
+    memset(&breaker, 0, sizeof(breaker));
     if (smartsupp_commit_create(&commit, &config) != APR_SUCCESS) {
         abort();
     }
     return commit;
+}
+
+static smartsupp_commit_t *room(int capacity)
+{
+    return hanging_room(capacity, LONG);
 }
 
 /* A version of a conversation: the end, the number of messages, the bytes. */
@@ -149,17 +162,17 @@ static smartsupp_delivery_t *version(const char *channel, int end, int messages,
 }
 
 /* Submit, wait and let go. */
-static const char *deliver(smartsupp_commit_t *commit,
-                           smartsupp_delivery_t *delivery,
-                           apr_interval_time_t patience)
+static const char *deliver_as(smartsupp_commit_mode_e mode,
+                              smartsupp_commit_t *commit,
+                              smartsupp_delivery_t *delivery,
+                              apr_interval_time_t patience)
 {
     static const char *const names[] = {"stored", "updated", "duplicate",
                                         "stale"};
     smartsupp_commit_entry_t *entry;
     smartsupp_batch_outcome_t outcome;
     const char *answer;
-    apr_status_t rv = smartsupp_commit_submit(&entry, commit, delivery,
-                                              SMARTSUPP_COMMIT_PATIENT);
+    apr_status_t rv = smartsupp_commit_submit(&entry, commit, delivery, mode);
 
     if (rv == APR_SUCCESS) {
         rv = smartsupp_commit_wait(&outcome, commit, entry,
@@ -172,6 +185,13 @@ static const char *deliver(smartsupp_commit_t *commit,
                                   : "closed";
     smartsupp_delivery_release(delivery);
     return answer;
+}
+
+static const char *deliver(smartsupp_commit_t *commit,
+                           smartsupp_delivery_t *delivery,
+                           apr_interval_time_t patience)
+{
+    return deliver_as(SMARTSUPP_COMMIT_PATIENT, commit, delivery, patience);
 }
 
 /* The first column of the first row, straight from the database; only while
@@ -405,6 +425,122 @@ static void test_outage(void)
     smartsupp_commit_stop(commit, LONG);
 }
 
+/* A database that hangs, while there is a spool. */
+static void test_stuck(void)
+{
+    smartsupp_commit_t *commit = room(8);
+    int reports = lender.reports;
+
+    set_lender(1, 0);
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("stuck", 1, 0, ""), SHORT),
+           "timeout", "the first waits in vain");
+    tap_is_int(lender.reports - reports, 1, "which is reported");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("stuck", 2, 0, ""), LONG),
+           "full", "one that can be spooled is refused at once");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_REPLAY, commit,
+                      version("stuck", 2, 0, ""), LONG),
+           "full", "and so is one from the spool");
+    tap_is(deliver(commit, version("stuck", 3, 0, ""), SHORT), "timeout",
+           "one that has nowhere else to go waits");
+    tap_is_int(lender.reports - reports, 1, "and nothing new is reported");
+    set_lender(0, 0);
+    tap_is(deliver(commit, version("stuck", 4, 0, ""), LONG), "updated",
+           "the database is back");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("stuck", 5, 0, ""), LONG),
+           "updated", "and takes everything again");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+static void test_breaker(void)
+{
+    smartsupp_commit_t *commit = room(8);
+    smartsupp_sql_error_t error = {.code = "08006"};
+
+    smartsupp_breaker_failed(&breaker, &error, apr_time_now() - LONG,
+                             apr_time_now());
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("breaker", 1, 0, ""), LONG),
+           "full", "an open breaker refuses what can be spooled");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_REPLAY, commit,
+                      version("breaker", 1, 0, ""), LONG),
+           "stored", "a delivery from the spool is a probe");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("breaker", 2, 0, ""), LONG),
+           "updated", "which closes it");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+/* Deliveries from the spool take no place from those that a sender waits for.
+ */
+static void test_replay_is_not_counted(void)
+{
+    smartsupp_commit_t *commit = room(1);
+    smartsupp_commit_entry_t *entries[4];
+    smartsupp_delivery_t *deliveries[4];
+    smartsupp_batch_outcome_t outcome;
+    int stored = 0;
+    int i;
+
+    set_lender(1, 0);
+    for (i = 0; i < 4; i++) {
+        deliveries[i] = version(apr_psprintf(pool, "replay%d", i), 1, 0, "");
+        if (smartsupp_commit_submit(&entries[i], commit, deliveries[i],
+                                    SMARTSUPP_COMMIT_REPLAY) != APR_SUCCESS) {
+            abort();
+        }
+    }
+    await_borrower();
+    apr_sleep(apr_time_from_msec(200));
+    tap_is(deliver(commit, version("replay", 1, 0, ""), SHORT), "timeout",
+           "the one place is free for a sender");
+    set_lender(0, 0);
+    for (i = 0; i < 4; i++) {
+        stored += smartsupp_commit_wait(&outcome, commit, entries[i],
+                                        apr_time_now() + LONG) == APR_SUCCESS;
+        smartsupp_delivery_release(deliveries[i]);
+    }
+    tap_is_int(stored, 4, "and all from the spool are stored");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+static int borrowers(void)
+{
+    int count;
+
+    apr_thread_mutex_lock(lender.mutex);
+    count = lender.borrowers;
+    apr_thread_mutex_unlock(lender.mutex);
+    return count;
+}
+
+/* A call that nothing ends. */
+static void test_left_writer(void)
+{
+    smartsupp_commit_t *commit = hanging_room(8, SHORT);
+    int i;
+
+    set_lender(1, 0);
+    for (i = 0; i < 200 && borrowers() < 3; i++) {
+        deliver(commit, version("left", i, 0, ""), SHORT);
+    }
+    tap_is_int(borrowers(), 3, "a writer that hangs is left, twice");
+    for (i = 0; i < 10; i++) {
+        deliver(commit, version("left", 200, 0, ""), SHORT);
+    }
+    tap_is_int(borrowers(), 3, "and not a third time");
+    tap_is_int(smartsupp_commit_stop(commit, SHORT), APR_TIMEUP,
+               "a stop does not wait for them");
+    set_lender(0, 0);
+    tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS,
+               "once they are back, the room is closed");
+    tap_is_int(
+        number("SELECT count(*) FROM t_conversation WHERE channel_id='left'"),
+        1, "and what they had is stored");
+}
+
 static void test_tables_dropped(void)
 {
     smartsupp_commit_t *commit = room(8);
@@ -529,6 +665,7 @@ int main(void)
     apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     apr_allocator_mutex_set(allocator, mutex);
     apr_thread_mutex_create(&lender.mutex, APR_THREAD_MUTEX_DEFAULT, pool);
+    apr_thread_mutex_create(&lender.connection, APR_THREAD_MUTEX_DEFAULT, pool);
     apr_thread_cond_create(&lender.changed, pool);
     file = mkstemp(path);
     close(file);
@@ -548,6 +685,10 @@ int main(void)
     test_capacity();
     test_deadline();
     test_outage();
+    test_stuck();
+    test_breaker();
+    test_replay_is_not_counted();
+    test_left_writer();
     test_tables_dropped();
     test_many_threads();
     test_stop();

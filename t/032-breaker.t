@@ -1,0 +1,3 @@
+use lib 't/lib';
+use SmartsuppTest::Unit;
+SmartsuppTest::Unit::run('breaker');
