@@ -167,6 +167,24 @@ smartsupp_runtime_t *smartsupp_config_runtime(const server_rec *server)
     return &server_config(server)->runtime;
 }
 
+int smartsupp_config_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                                 apr_pool_t *ptemp, server_rec *main_server)
+{
+    server_config_t *main_config = server_config(main_server);
+    server_rec *server;
+
+    (void)plog;
+    (void)ptemp;
+    for (server = main_server->next; server; server = server->next) {
+        if (server_config(server) == main_config) {
+            ap_set_module_config(
+                server->module_config, &smartsupp_hook_module,
+                apr_pmemdup(pconf, main_config, sizeof(*main_config)));
+        }
+    }
+    return OK;
+}
+
 /* A size in bytes with k, m or g behind it, or -1. */
 static apr_int64_t parse_size(const char *text)
 {

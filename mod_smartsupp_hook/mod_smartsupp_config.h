@@ -56,4 +56,12 @@ const char *smartsupp_config_server_name(const server_rec *server,
 /** The server's own, to be filled in post_config; zeros before. */
 smartsupp_runtime_t *smartsupp_config_runtime(const server_rec *server);
 
+/**
+ * httpd's post_config, before all others of ours: a virtual host that has none
+ * of our directives has the main server's struct, not a copy (httpd,
+ * merge_server_configs); give each its own, for its runtime.
+ */
+int smartsupp_config_post_config(apr_pool_t *pconf, apr_pool_t *plog,
+                                 apr_pool_t *ptemp, server_rec *main_server);
+
 #endif

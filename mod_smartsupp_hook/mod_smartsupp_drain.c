@@ -170,13 +170,30 @@ static void set_aside(pass_t *pass, const char *name)
     smartsupp_drain_t *drain = pass->drain;
     apr_status_t rv = smartsupp_spool_set_aside(drain->spool, name);
 
+    if (rv == APR_SUCCESS) {
+        count(pass, SMARTSUPP_REJECTED_DAMAGED);
+    }
+    else if (suspect(drain, name)) {
+        return; /* it was told before */
+    }
     ap_log_error(APLOG_MARK, APLOG_ERR, rv, drain->server,
                  "SMARTSUPP0504: a file of the spool is no whole delivery and "
                  "%s: %s",
                  rv == APR_SUCCESS ? "is in rejected/ now"
                                    : "cannot be moved to rejected/",
                  ap_escape_logitem(pass->scratch, name));
-    count(pass, SMARTSUPP_REJECTED_DAMAGED);
+}
+
+/* A file that cannot be read now is no reason not to go on with the others. */
+static void cannot_read(pass_t *pass, const char *name, apr_status_t rv)
+{
+    smartsupp_drain_t *drain = pass->drain;
+
+    if (!suspect(drain, name)) {
+        ap_log_error(APLOG_MARK, APLOG_ERR, rv, drain->server,
+                     "SMARTSUPP0505: %s of the spool cannot be read now",
+                     ap_escape_logitem(pass->scratch, name));
+    }
 }
 
 /* Read and decode. APR_SUCCESS, or what there was to do is done. */
@@ -188,14 +205,11 @@ static apr_status_t load(flight_t *flight, pass_t *pass, const char *name)
         smartsupp_spool_read(&flight->delivery, &flight->server, drain->spool,
                              name, drain->deliveries);
 
-    if (rv == SMARTSUPP_ESPOOL_DAMAGED) {
-        set_aside(pass, name);
+    if (rv == SMARTSUPP_ESPOOL_DAMAGED || APR_STATUS_IS_EACCES(rv)) {
+        set_aside(pass, name); /* or another user's: nobody will make it ours */
     }
     else if (rv != APR_SUCCESS && !APR_STATUS_IS_ENOENT(rv)) {
-        ap_log_error(APLOG_MARK, APLOG_ERR, rv, drain->server,
-                     "SMARTSUPP0505: %s of the spool cannot be read now",
-                     ap_escape_logitem(pass->scratch, name));
-        pass->over = 1;
+        cannot_read(pass, name, rv);
     }
     if (rv != APR_SUCCESS) {
         return rv;

@@ -36,6 +36,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 {
     static int (*const steps[])(apr_pool_t *, apr_pool_t *, apr_pool_t *,
                                 server_rec *) = {
+        smartsupp_config_post_config,  /* a struct for each server */
         smartsupp_check_post_config,   /* which servers receive */
         smartsupp_receive_post_config, /* what they are counted in */
         smartsupp_dbd_post_config,     /* their databases */
