@@ -257,7 +257,51 @@ static void warn(const smartsupp_site_t *site, const char *what)
                  site->hook->filename, site->hook->line_num);
 }
 
-static void warn_of_site(const smartsupp_site_t *site)
+/* Whether these directives, or those inside of them, let not everyone in. */
+static int restricts(const ap_directive_t *node, apr_pool_t *pool)
+{
+    for (; node; node = node->next) {
+        if (is_directive(node, "SmartsuppSecret") ||
+            (is_directive(node, "Require") &&
+             strcasecmp(first_word(node, pool), "all") != 0) ||
+            restricts(node->first_child, pool)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The same for all sections of that name and argument, wherever they are. */
+static int section_restricts(const ap_directive_t *node,
+                             const ap_directive_t *section, apr_pool_t *pool)
+{
+    for (; node; node = node->next) {
+        if ((is_directive(node, section->directive) &&
+             !strcmp(node->args, section->args) &&
+             restricts(node->first_child, pool)) ||
+            section_restricts(node->first_child, section, pool)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Whether the hook, as far as the configuration tree tells, is open to all:
+ * neither the section that it stands in nor one around that restricts. */
+static int is_open(const ap_directive_t *hook, apr_pool_t *pool)
+{
+    const ap_directive_t *section;
+
+    for (section = hook->parent; section; section = section->parent) {
+        if (!is_directive(section, "<VirtualHost") &&
+            section_restricts(ap_conftree, section, pool)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+static void warn_of_site(const smartsupp_site_t *site, apr_pool_t *pool)
 {
     if (is_driver(site, "mysql") && !mentions(site, "reconnect=0")) {
         warn(site, "SMARTSUPP0107: DBDParams lacks reconnect=0: the driver "
@@ -278,9 +322,14 @@ static void warn_of_site(const smartsupp_site_t *site)
                    "cannot take is answered 503 and may be lost; add "
                    "SmartsuppSpool");
     }
+    if (is_open(site->hook, pool)) {
+        warn(site, "SMARTSUPP0115: anyone may deliver: the hook has neither "
+                   "Require smartsupp-token nor SmartsuppSecret nor another "
+                   "Require that restricts");
+    }
 }
 
-static void warn_of_sites(const apr_array_header_t *sites)
+static void warn_of_sites(const apr_array_header_t *sites, apr_pool_t *pool)
 {
     int i;
 
@@ -289,7 +338,7 @@ static void warn_of_sites(const apr_array_header_t *sites)
             &APR_ARRAY_IDX(sites, i, smartsupp_site_t);
 
         if (site->hook && site->driver) {
-            warn_of_site(site);
+            warn_of_site(site, pool);
         }
     }
 }
@@ -319,7 +368,7 @@ int smartsupp_check_config(apr_pool_t *pconf, apr_pool_t *plog,
         }
     }
     if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
-        warn_of_sites(sites);
+        warn_of_sites(sites, ptemp);
     }
     return OK;
 }
@@ -339,7 +388,7 @@ int smartsupp_check_post_config(apr_pool_t *pconf, apr_pool_t *plog,
             site[i].hook != NULL || site[0].hook != NULL;
     }
     if (!is_first_pass()) {
-        warn_of_sites(sites);
+        warn_of_sites(sites, ptemp);
     }
     return OK;
 }

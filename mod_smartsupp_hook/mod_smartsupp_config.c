@@ -7,6 +7,7 @@
 #include <http_core.h>
 
 #include "mod_smartsupp_hook.h"
+#include "mod_smartsupp_source.h"
 
 APLOG_USE_MODULE(smartsupp_hook);
 
@@ -15,6 +16,9 @@ APLOG_USE_MODULE(smartsupp_hook);
 #define DEFAULT_TABLE_PREFIX "smartsupp_"
 #define DEFAULT_SPOOL_MAX_SIZE (APR_INT64_C(1024) * 1024 * 1024)
 #define DEFAULT_REPLAY_INTERVAL apr_time_from_sec(5)
+
+/* 2^53 - 1, as in the payload. */
+#define LARGEST_ACCOUNT APR_INT64_C(9007199254740991)
 
 /* Below what every supported database takes as one value. */
 #define LARGEST_MAX_BODY (512 * 1024 * 1024)
@@ -39,6 +43,8 @@ typedef struct server_config_t {
 
 typedef struct dir_config_t {
     apr_int64_t max_body;
+    apr_array_header_t *secrets;  /* of smartsupp_secret_t; NULL: unset */
+    apr_array_header_t *accounts; /* of apr_int64_t; NULL: unset */
 } dir_config_t;
 
 static server_config_t *server_config(const server_rec *server)
@@ -95,16 +101,43 @@ void *smartsupp_config_merge_dir(apr_pool_t *pool, void *basev, void *addv)
     dir_config_t *config = apr_pcalloc(pool, sizeof(*config));
 
     config->max_body = add->max_body != UNSET ? add->max_body : base->max_body;
+    config->secrets = add->secrets ? add->secrets : base->secrets;
+    config->accounts = add->accounts ? add->accounts : base->accounts;
     return config;
+}
+
+static const dir_config_t *dir_config(const request_rec *r)
+{
+    return ap_get_module_config(r->per_dir_config, &smartsupp_hook_module);
 }
 
 apr_size_t smartsupp_config_max_body(const request_rec *r)
 {
-    const dir_config_t *config =
-        ap_get_module_config(r->per_dir_config, &smartsupp_hook_module);
+    apr_int64_t max_body = dir_config(r)->max_body;
 
-    return config->max_body != UNSET ? (apr_size_t)config->max_body
-                                     : DEFAULT_MAX_BODY;
+    return max_body != UNSET ? (apr_size_t)max_body : DEFAULT_MAX_BODY;
+}
+
+int smartsupp_config_secrets(smartsupp_secrets_t *secrets, const request_rec *r)
+{
+    const apr_array_header_t *array = dir_config(r)->secrets;
+
+    secrets->count = array ? array->nelts : 0;
+    secrets->list = array ? (const smartsupp_secret_t *)array->elts : NULL;
+    return secrets->count;
+}
+
+int smartsupp_config_takes_account(const request_rec *r, apr_int64_t account)
+{
+    const apr_array_header_t *accounts = dir_config(r)->accounts;
+    int i;
+
+    for (i = 0; accounts && i < accounts->nelts; i++) {
+        if (APR_ARRAY_IDX(accounts, i, apr_int64_t) == account) {
+            return 1;
+        }
+    }
+    return accounts == NULL;
 }
 
 apr_interval_time_t smartsupp_config_database_wait(const server_rec *server)
@@ -230,6 +263,35 @@ static const char *set_max_body(cmd_parms *cmd, void *dir, const char *value)
     return NULL;
 }
 
+static const char *add_secret(cmd_parms *cmd, void *dir, const char *source)
+{
+    dir_config_t *config = dir;
+
+    if (!config->secrets) {
+        config->secrets =
+            apr_array_make(cmd->pool, 2, sizeof(smartsupp_secret_t));
+    }
+    return smartsupp_source_read(apr_array_push(config->secrets), cmd, source);
+}
+
+static const char *add_account(cmd_parms *cmd, void *dir, const char *value)
+{
+    dir_config_t *config = dir;
+    char *end = NULL;
+    apr_int64_t account = apr_strtoi64(value, &end, 10);
+
+    if (!apr_isdigit(*value) || *end || account < 1 ||
+        account > LARGEST_ACCOUNT) {
+        return apr_pstrcat(cmd->pool, cmd->cmd->name,
+                           ": not the number of an account: ", value, NULL);
+    }
+    if (!config->accounts) {
+        config->accounts = apr_array_make(cmd->pool, 2, sizeof(apr_int64_t));
+    }
+    APR_ARRAY_PUSH(config->accounts, apr_int64_t) = account;
+    return NULL;
+}
+
 static const char *set_schema(cmd_parms *cmd, void *dir, const char *value)
 {
     server_config_t *config = server_config(cmd->server);
@@ -337,6 +399,10 @@ static const char *set_spool_max_size(cmd_parms *cmd, void *dir,
 }
 
 const command_rec smartsupp_config_commands[] = {
+    AP_INIT_TAKE1("SmartsuppSecret", add_secret, NULL, OR_AUTHCFG,
+                  "file:PATH or env:NAME of a key that signs deliveries"),
+    AP_INIT_ITERATE("SmartsuppAccount", add_account, NULL, OR_AUTHCFG,
+                    "the accounts whose deliveries are taken"),
     AP_INIT_TAKE1("SmartsuppMaxBody", set_max_body, NULL, OR_LIMIT,
                   "the largest body that is accepted, in bytes"),
     AP_INIT_TAKE1("SmartsuppSchema", set_schema, NULL, RSRC_CONF,

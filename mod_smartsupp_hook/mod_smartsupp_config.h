@@ -11,6 +11,7 @@
 #include <http_config.h>
 
 #include "smartsupp_schema.h"
+#include "smartsupp_signature.h"
 
 /* What the parent has made for a server in post_config, for its deliveries.
  * Each member belongs to the room that sets it. */
@@ -30,6 +31,13 @@ void *smartsupp_config_merge_dir(apr_pool_t *pool, void *base, void *add);
 
 /** SmartsuppMaxBody, in bytes. */
 apr_size_t smartsupp_config_max_body(const request_rec *r);
+
+/** SmartsuppSecret: those in force here. @return how many */
+int smartsupp_config_secrets(smartsupp_secrets_t *secrets,
+                             const request_rec *r);
+
+/** SmartsuppAccount: whether deliveries of that account are taken here. */
+int smartsupp_config_takes_account(const request_rec *r, apr_int64_t account);
 
 /** SmartsuppDatabaseWait. */
 apr_interval_time_t smartsupp_config_database_wait(const server_rec *server);

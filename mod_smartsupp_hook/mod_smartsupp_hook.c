@@ -12,6 +12,7 @@
 #include "mod_smartsupp_replay.h"
 #include "mod_smartsupp_spool.h"
 #include "mod_smartsupp_status.h"
+#include "mod_smartsupp_token.h"
 
 static void register_hooks(apr_pool_t *pool);
 
@@ -83,6 +84,9 @@ static void register_hooks(apr_pool_t *pool)
     /* each request to a URL whose handler we are */
     ap_hook_handler(smartsupp_receive_handler, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_handler(smartsupp_status_handler, NULL, NULL, APR_HOOK_MIDDLE);
+
+    /* who may deliver: Require smartsupp-token */
+    smartsupp_token_register(pool);
 
     /* where mod_status is loaded: our rows in its page */
     smartsupp_status_register(pool);

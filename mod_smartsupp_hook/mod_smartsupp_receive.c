@@ -43,7 +43,7 @@ share_metrics(server_rec *server, server_rec *main_server, apr_pool_t *ptemp)
         before += !strcmp(smartsupp_config_server_name(other, ptemp), name);
     }
     return smartsupp_shared_record(
-        apr_psprintf(ptemp, "metrics 1 %d %s", before, name),
+        apr_psprintf(ptemp, "metrics 2 %d %s", before, name),
         sizeof(smartsupp_metrics_t), main_server);
 }
 
@@ -320,6 +320,62 @@ static int commit(request_rec *r, smartsupp_delivery_t *delivery,
                : spool(r, refuge, delivery);
 }
 
+/* Whether the body is signed, where it must be. Not OK: it was answered. */
+static int authenticate(request_rec *r, const smartsupp_delivery_t *delivery)
+{
+    smartsupp_secrets_t secrets;
+    const char *header = apr_table_get(r->headers_in, "X-Smartsupp-Hmac");
+    const char *what = "signature_wrong";
+
+    if (!smartsupp_config_secrets(&secrets, r)) {
+        return OK;
+    }
+    switch (smartsupp_signature_verify(header, &secrets, delivery->body,
+                                       delivery->body_length)) {
+    case SMARTSUPP_SIGNATURE_VALID:
+        return OK;
+    case SMARTSUPP_SIGNATURE_MISSING:
+        what = "signature_missing";
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SMARTSUPP0217: refused (403): no X-Smartsupp-Hmac. "
+                      "Smartsupp does not sign the POST hook: for that one use "
+                      "Require smartsupp-token, not SmartsuppSecret");
+        break;
+    case SMARTSUPP_SIGNATURE_MALFORMED:
+        what = "signature_malformed";
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SMARTSUPP0218: refused (403): X-Smartsupp-Hmac is not "
+                      "64 hex digits");
+        break;
+    case SMARTSUPP_SIGNATURE_WRONG:
+        ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                      "SMARTSUPP0219: refused (403): X-Smartsupp-Hmac is not "
+                      "that of the body under any SmartsuppSecret");
+        break;
+    }
+    count(r, SMARTSUPP_REFUSED_SIGNATURE);
+    refuse(r, HTTP_FORBIDDEN, what,
+           "The delivery is not signed as it must be.");
+    return HTTP_FORBIDDEN;
+}
+
+static apr_int64_t account_of(const smartsupp_delivery_t *delivery)
+{
+    return delivery->conversation ? delivery->conversation->account_id
+                                  : delivery->event->account_id;
+}
+
+static int answer_unwanted(request_rec *r, const smartsupp_delivery_t *delivery)
+{
+    count(r, SMARTSUPP_REFUSED_ACCOUNT);
+    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
+                  "SMARTSUPP0220: refused (403): of account %" APR_INT64_T_FMT
+                  ", which SmartsuppAccount does not name",
+                  account_of(delivery));
+    return refuse(r, HTTP_FORBIDDEN, "account",
+                  "Deliveries of this account are not taken here.");
+}
+
 static int receive(request_rec *r, smartsupp_delivery_t *delivery)
 {
     apr_size_t max_body = smartsupp_config_max_body(r);
@@ -342,6 +398,9 @@ static int receive(request_rec *r, smartsupp_delivery_t *delivery)
         return refuse(r, HTTP_UNSUPPORTED_MEDIA_TYPE, "content_encoding",
                       "The body's Content-Encoding is not accepted here.");
     }
+    if (authenticate(r, delivery) != OK) {
+        return OK;
+    }
     count(r, SMARTSUPP_RECEIVED);
     delivery->received_at = apr_time_as_msec(received);
     smartsupp_signature_sha256(delivery->body_sha256, delivery->body,
@@ -351,7 +410,23 @@ static int receive(request_rec *r, smartsupp_delivery_t *delivery)
     if (rv != APR_SUCCESS) {
         return answer_undecoded(r, rv, delivery, errors);
     }
+    if (!smartsupp_config_takes_account(r, account_of(delivery))) {
+        return answer_unwanted(r, delivery);
+    }
     return commit(r, delivery, received);
+}
+
+/* Once since the start: it need not mean anything. */
+static void warn_of_redirect(const request_rec *r)
+{
+    if (r->method_number == M_GET &&
+        smartsupp_metrics_get(smartsupp_config_runtime(r->server)->metrics,
+                              SMARTSUPP_REFUSED_METHOD) == 0) {
+        ap_log_rerror(APLOG_MARK, APLOG_NOTICE, 0, r,
+                      "SMARTSUPP0221: somebody sent a GET. If it was not a "
+                      "person: a redirect turns POST into GET, so give "
+                      "Smartsupp the address that answers directly");
+    }
 }
 
 int smartsupp_receive_handler(request_rec *r)
@@ -363,6 +438,7 @@ int smartsupp_receive_handler(request_rec *r)
         return DECLINED;
     }
     if (r->method_number != M_POST) {
+        warn_of_redirect(r);
         count(r, SMARTSUPP_REFUSED_METHOD);
         ap_log_rerror(APLOG_MARK, APLOG_INFO, 0, r,
                       "SMARTSUPP0202: refused (405): not a POST");

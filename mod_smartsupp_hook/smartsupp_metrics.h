@@ -32,6 +32,8 @@ typedef enum smartsupp_metric_e {
     SMARTSUPP_REJECTED_DAMAGED,   /* a file of the spool that was not whole */
 
     /* refused: the sender was told so and nothing was kept */
+    SMARTSUPP_REFUSED_SIGNATURE,   /* 403 */
+    SMARTSUPP_REFUSED_ACCOUNT,     /* 403 */
     SMARTSUPP_REFUSED_METHOD,      /* 405 */
     SMARTSUPP_REFUSED_TIMEOUT,     /* 408 */
     SMARTSUPP_REFUSED_BODY,        /* 400: cut off, or refused by httpd */

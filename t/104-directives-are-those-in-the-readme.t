@@ -21,8 +21,10 @@ CONF
 my $page = get($httpd, '/server-info?mod_smartsupp_hook.c')->{body};
 my ($list) = $page =~ /Module Directives:(.*)\z/s;
 my %module = map { $_ => 1 } ($list // '') =~ /\b(Smartsupp[A-Z]\w+)/g;
-is_deeply [sort keys %module], [qw(SmartsuppDatabaseWait SmartsuppMaxBody
-    SmartsuppSchema SmartsuppTablePrefix)], 'mod_info lists the directives'
+is_deeply [sort keys %module], [qw(SmartsuppAccount SmartsuppDatabaseWait
+    SmartsuppMaxBody SmartsuppReplayInterval SmartsuppSchema SmartsuppSecret
+    SmartsuppSpool SmartsuppSpoolMaxSize SmartsuppTablePrefix)],
+    'mod_info lists the directives'
     or diag $page;
 like $page, qr/Content handlers.*yes/s, 'and a content handler';
 

@@ -95,7 +95,8 @@ sub new {
         passing   => Test::More->builder->is_passing,
         %options,
     }, $class;
-    $self->allow_log('SMARTSUPP0114'); # most tests need no spool
+    # most tests need neither spool nor protection
+    $self->allow_log(qw(SMARTSUPP0114 SMARTSUPP0115));
     $self->make_root;
     $self->reserve_port;
     $self->{database} = SmartsuppTest::Database->new($self->{database},
@@ -236,13 +237,17 @@ sub restart  { return $_[0]->reload('HUP') }
 
 sub reload {
     my ($self, $signal) = @_;
-    my $before = () = $self->log =~ /resuming normal operations/g;
+    my $before = $self->generations;
     kill $signal, $self->{pid} or die "httpd is gone\n";
-    $self->wait_for(sub {
-        my $now = () = $self->log =~ /resuming normal operations/g;
-        return $now > $before;
-    }) or die $self->failure("httpd did not come back after SIG$signal");
+    $self->wait_for(sub { $self->generations > $before })
+        or die $self->failure("httpd did not come back after SIG$signal");
     return $self;
+}
+
+# How often it has begun to serve, by its log.
+sub generations {
+    my ($self) = @_;
+    return scalar(() = $self->log =~ /resuming normal operations/g);
 }
 
 # Stop it in good order; true when no process of it is left. What does not go
@@ -260,6 +265,15 @@ sub stop {
     }
     $self->kill9;
     return $gone;
+}
+
+# kill -9 for the parent alone. Its children know nothing of it and serve on,
+# until kill9 ends them; before that nobody else gets the port.
+sub kill_parent {
+    my ($self) = @_;
+    kill 'KILL', $self->{pid} or die "httpd is gone\n";
+    waitpid $self->{pid}, 0;
+    return $self;
 }
 
 # kill -9 for parent and children alike; harmless where none is left.
