@@ -63,22 +63,35 @@ for my $name (sort keys %parts) {
     subtest "$name with its comments" => sub {
         my $all = $parts{$name};
         my $count = $all =~ s/^(\s*)#(Smartsupp)/$1$2/mg;
-        is $count, 4, 'four directives are shown';
+        is $count, 6, 'six directives are shown';
         $all =~ s/^(\s*)Require local/$1# /m;
-        $all =~ s/^(\s*)# +(Require expr)/$1$2/m or fail 'no Require expr';
-        $httpd = httpd_with($all)->start;
+        $all =~ s{^\s*# +(Require smartsupp-token|SmartsuppAccount)}{$1}mg == 2
+            or fail 'neither Require smartsupp-token nor SmartsuppAccount';
+        $all =~ s{^# +(CustomLog )logs/(access.log) combined}{$1logs/$2 common}m
+            && $all =~ s{^# +(CustomLog )}{$1}m or fail 'no CustomLog';
+        $all =~ s{file:\S*(?=/smartsupp-token)}{file:%%ROOT%%/conf}g;
+        $httpd = httpd_with($all);
+        SmartsuppTest::Process::spew($httpd->path('conf/smartsupp-token'),
+            "LONG-RANDOM-WORD\n");
+        $httpd->start;
         is post($httpd, sample(), path => '/smartsupp-hook')->{status}, 403,
             'without the token: 403';
         my $answer = post($httpd, sample(),
             path => '/smartsupp-hook?token=LONG-RANDOM-WORD');
         is $answer->{result}, 'stored', 'with it: stored';
+        my ($hook, $access) = map { eval { SmartsuppTest::Process::slurp(
+            $httpd->path("logs/$_")) } // '' } qw(smartsupp.log access.log);
+        like $hook, qr/"POST \/smartsupp-hook HTTP\/1.1" 200 \d+ stored \d+ ms/,
+            'the log line that is proposed';
+        unlike "$hook$access", qr/RANDOM/, 'no access log holds the token';
         $httpd->expect_log(qr/AH01630/);
         $httpd->done;
     };
 }
 
 my ($debian, $plain) = map { my $text = $_;
-    $text =~ s/.*?(?=^# The database)//ms; $text =~ s/-o \w\S* -g \S+//; $text }
+    $text =~ s/.*?(?=^# The database)//ms; $text =~ s/-o \w\S* -g \S+//;
+    $text =~ s{/etc/apache2/}{conf/}g; $text }
     @parts{qw(Debian plain)};
 is $plain, $debian, 'both files say the same';
 done_testing;
