@@ -27,6 +27,9 @@ APLOG_USE_MODULE(smartsupp_hook);
  * httpd kills a child 9 s after it asked it to go. */
 #define STOP_BOUND apr_time_from_sec(4)
 
+/* Writers for each database that can do more than one thing at a time. */
+#define WRITERS 2
+
 /* mod_dbd gives no connection once for each stale one that it drops from its
  * pool. That is fast; a slow failure is a database that is down. */
 #define OPEN_TRIES 4
@@ -372,6 +375,14 @@ static int capacity(void)
     return threads <= 1 ? 1 : threads - (threads + 3) / 4;
 }
 
+/* SQLite lets one write at a time, and with prefork mod_dbd has one connection
+ * only. Elsewhere the server's own work is the limit, and while one transaction
+ * waits for the disk it can do another's. */
+static int writers(const smartsupp_database_t *database)
+{
+    return is_sqlite(database) || capacity() == 1 ? 1 : WRITERS;
+}
+
 static apr_interval_time_t hang(const smartsupp_database_t *database)
 {
     apr_interval_time_t bound = HANG_FACTOR * database->patience;
@@ -435,6 +446,7 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
         smartsupp_commit_config_t config = {
             .lender = {borrow, give_back, database},
             .schema = database->schema,
+            .writers = writers(database),
             .capacity = capacity(),
             .hang = hang(database),
             .breaker = database->breaker,

@@ -54,65 +54,115 @@ static int count_left(smartsupp_commit_t *commit)
     return count;
 }
 
-static void leave_writer(smartsupp_commit_t *commit)
+/* Leave a writer to itself; another may take its place. Under the mutex. */
+static void leave_writer(smartsupp_commit_t *commit, int index)
 {
     int i = 0;
 
     while (commit->left[i]) {
         i++;
     }
-    commit->left[i] = commit->writer;
+    commit->left[i] = commit->writers[index];
     commit->left[i]->left = 1;
-    commit->writer = NULL;
+    commit->writers[index] = NULL;
 }
 
-/* Free a writer that hangs, or leave it. Under the mutex. */
-static void look_after_writer(smartsupp_commit_t *commit, apr_time_t now)
+/* Free writers that hang, or leave them. Under the mutex. */
+static void look_after_writers(smartsupp_commit_t *commit, apr_time_t now)
 {
-    smartsupp_writer_t *writer = commit->writer;
     apr_interval_time_t hang = commit->config.hang;
+    int i;
 
-    if (!writer || !writer->stuck || now - writer->since < hang) {
-        return;
+    for (i = 0; i < commit->config.writers; i++) {
+        smartsupp_writer_t *writer = commit->writers[i];
+
+        if (!writer || !writer->stuck || now - writer->since < hang) {
+            continue;
+        }
+        if (!writer->interrupted) {
+            writer->interrupted = 1;
+            smartsupp_batch_interrupt(&writer->worker);
+        }
+        else if (now - writer->since > hang + hang / 2 &&
+                 count_left(commit) < SMARTSUPP_WRITERS_LEFT) {
+            leave_writer(commit, i);
+        }
     }
-    if (!writer->interrupted) {
-        writer->interrupted = 1;
-        smartsupp_batch_interrupt(&writer->worker);
+}
+
+/* Whether all writers there may be are stuck. Under the mutex. */
+static int is_stuck(const smartsupp_commit_t *commit)
+{
+    int i;
+
+    for (i = 0; i < commit->config.writers; i++) {
+        if (!commit->writers[i] || !commit->writers[i]->stuck) {
+            return 0;
+        }
     }
-    else if (now - writer->since > hang + hang / 2 &&
-             count_left(commit) < SMARTSUPP_WRITERS_LEFT) {
-        leave_writer(commit);
-    }
+    return 1;
 }
 
 /* Whether one more must be refused at once: the capacity is taken, and the
  * database does not look well. Under the mutex. */
 static int is_full(const smartsupp_commit_t *commit, apr_time_t now)
 {
-    return commit->held >= commit->config.capacity && commit->writer &&
-           commit->writer->since && now - commit->writer->since > WELL;
+    int i;
+
+    if (commit->held < commit->config.capacity) {
+        return 0;
+    }
+    for (i = 0; i < commit->config.writers; i++) {
+        const smartsupp_writer_t *writer = commit->writers[i];
+
+        if (!writer || !writer->since || now - writer->since <= WELL) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
+/* See that a writer will take what is submitted: one that has nothing to do,
+ * a new one, or, with no more to be had, one that is at work. Under the
+ * mutex. */
+static apr_status_t ensure_writer(smartsupp_commit_t *commit)
+{
+    int working = 0;
+    apr_status_t rv;
+    int i;
+
+    for (i = 0; i < commit->config.writers; i++) {
+        if (!commit->writers[i]) {
+            rv = smartsupp_writer_start(&commit->writers[i], commit);
+            return working ? APR_SUCCESS : rv;
+        }
+        if (!commit->writers[i]->since) {
+            return APR_SUCCESS;
+        }
+        working = 1;
+    }
+    return APR_SUCCESS;
 }
 
 /* Whether the room takes one more in that mode. Under the mutex. */
 static apr_status_t admit(smartsupp_commit_t *commit,
                           smartsupp_commit_mode_e mode, apr_time_t now)
 {
-    look_after_writer(commit, now);
+    look_after_writers(commit, now);
     if (commit->stopping) {
         return APR_EOF;
     }
     if (mode != SMARTSUPP_COMMIT_REPLAY && is_full(commit, now)) {
         return APR_EAGAIN;
     }
-    if (mode != SMARTSUPP_COMMIT_PATIENT && commit->writer &&
-        commit->writer->stuck) {
+    if (mode != SMARTSUPP_COMMIT_PATIENT && is_stuck(commit)) {
         return APR_EAGAIN;
     }
     if (mode == SMARTSUPP_COMMIT_SPOOLABLE &&
         !smartsupp_breaker_admits(commit->config.breaker, now)) {
         return APR_EAGAIN;
     }
-    return commit->writer ? APR_SUCCESS : smartsupp_writer_start(commit);
+    return ensure_writer(commit);
 }
 
 /* Into its queue. Under the mutex. */
@@ -157,17 +207,24 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
     return rv;
 }
 
-/* Whether the batch in work is to blame that an entry has waited in vain. Under
- * the mutex. @return whether nothing was known of it before */
-static int blame(smartsupp_writer_t *writer,
+/* Mark the batches in work that are to blame that an entry has waited in vain.
+ * Under the mutex. @return whether nothing was known of it before */
+static int blame(smartsupp_commit_t *commit,
                  const smartsupp_commit_entry_t *entry, apr_time_t now)
 {
-    if (!writer || !writer->since || writer->stuck ||
-        now - writer->since < (now - entry->since) / 2) {
-        return 0;
+    int is_news = 0;
+    int i;
+
+    for (i = 0; i < commit->config.writers; i++) {
+        smartsupp_writer_t *writer = commit->writers[i];
+
+        if (writer && writer->since && !writer->stuck &&
+            now - writer->since >= (now - entry->since) / 2) {
+            writer->stuck = 1;
+            is_news = 1;
+        }
     }
-    writer->stuck = 1;
-    return 1;
+    return is_news;
 }
 
 /* Take an entry out of the queue, unless the writer has it. Under the mutex.
@@ -218,7 +275,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
         apr_time_t now = apr_time_now();
 
         if (now >= deadline) {
-            is_news = !entry->over && blame(commit->writer, entry, now);
+            is_news = !entry->over && blame(commit, entry, now);
             withdrawn = withdraw(entry);
             break;
         }
@@ -244,25 +301,47 @@ typedef enum room_state_e {
     ROOM_DESERTED /* nobody knows it any more */
 } room_state_e;
 
+/* Whether all writers have ended. Under the mutex. */
+static int are_done(smartsupp_commit_t *commit)
+{
+    int i;
+
+    for (i = 0; i < commit->config.writers; i++) {
+        if (commit->writers[i] && !commit->writers[i]->done) {
+            return 0;
+        }
+    }
+    return count_left(commit) == 0;
+}
+
+static void interrupt_writers(smartsupp_commit_t *commit)
+{
+    int i;
+
+    for (i = 0; i < commit->config.writers; i++) {
+        if (commit->writers[i]) {
+            smartsupp_batch_interrupt(&commit->writers[i]->worker);
+        }
+    }
+}
+
 /* Close the room, and tell its state without ever blocking: a prefork child is
  * stopped inside a signal handler, whose thread may itself hold the mutex, or
  * be the one that will never read its answer. */
 static room_state_e close_room(smartsupp_commit_t *commit, int hurry)
 {
     room_state_e state = ROOM_BUSY;
-    smartsupp_writer_t *writer;
 
     if (apr_thread_mutex_trylock(commit->mutex) != APR_SUCCESS) {
         return ROOM_BUSY;
     }
-    writer = commit->writer;
     commit->stopping = 1;
     apr_thread_cond_broadcast(commit->work);
-    if (count_left(commit) == 0 && (!writer || writer->done)) {
+    if (are_done(commit)) {
         state = commit->waiting > 0 ? ROOM_WAITED : ROOM_DESERTED;
     }
-    else if (writer && hurry) {
-        smartsupp_batch_interrupt(&writer->worker);
+    else if (hurry) {
+        interrupt_writers(commit);
     }
     apr_thread_mutex_unlock(commit->mutex);
     return state;
@@ -273,6 +352,7 @@ apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,
 {
     apr_time_t start = apr_time_now();
     room_state_e state;
+    int i;
 
     while ((state = close_room(commit, apr_time_now() - start > bound / 2)) ==
            ROOM_BUSY) {
@@ -281,9 +361,11 @@ apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,
         }
         apr_sleep(STOP_POLL);
     }
-    if (commit->writer) {
-        smartsupp_writer_end(commit->writer);
-        commit->writer = NULL;
+    for (i = 0; i < commit->config.writers; i++) {
+        if (commit->writers[i]) {
+            smartsupp_writer_end(commit->writers[i]);
+            commit->writers[i] = NULL;
+        }
     }
     if (state == ROOM_DESERTED) {
         apr_pool_destroy(commit->pool);

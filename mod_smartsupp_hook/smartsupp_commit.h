@@ -3,9 +3,10 @@
  *
  * No call of apr_dbd can be interrupted, so a thread that serves a request
  * never makes one. It submits its delivery to the commit room of the database
- * and table prefix, and waits with a deadline. One writer thread, started at
- * the first delivery, takes all that waits into one transaction (group
- * commit, see smartsupp_batch.h), and answers each delivery only after COMMIT.
+ * and table prefix, and waits with a deadline. A writer thread, started at the
+ * first delivery, takes all that waits into one transaction (group commit, see
+ * smartsupp_batch.h), and answers each delivery only after COMMIT. Where there
+ * may be several, another is started when all are at work.
  *
  * Who waits: the thread that submitted, on a condition of its own, until the
  * writer answers or the deadline has passed. `capacity` is the most threads
@@ -45,6 +46,7 @@
 typedef struct smartsupp_commit_config_t {
     smartsupp_batch_lender_t lender;
     smartsupp_schema_mode_e schema;
+    int writers;  /* at most so many threads, 1 to 4 */
     int capacity; /* deliveries that may wait to their deadline, at least 1 */
     apr_interval_time_t hang;     /* the longest that one batch may take */
     smartsupp_breaker_t *breaker; /* outlives the room */

@@ -172,9 +172,10 @@ static apr_status_t start_thread(smartsupp_writer_t *writer)
     return rv;
 }
 
-apr_status_t smartsupp_writer_start(smartsupp_commit_t *commit)
+apr_status_t smartsupp_writer_start(smartsupp_writer_t **writer,
+                                    smartsupp_commit_t *commit)
 {
-    smartsupp_writer_t *writer;
+    smartsupp_writer_t *made;
     apr_pool_t *pool;
     apr_status_t rv = apr_pool_create(&pool, NULL);
 
@@ -182,19 +183,19 @@ apr_status_t smartsupp_writer_start(smartsupp_commit_t *commit)
         return rv;
     }
     apr_pool_tag(pool, "smartsupp_commit_writer");
-    writer = apr_pcalloc(pool, sizeof(*writer));
-    writer->commit = commit;
-    writer->pool = pool;
-    writer->worker.lender = commit->config.lender;
-    writer->worker.schema = commit->config.schema;
-    writer->worker.socket = -1;
-    writer->worker.scratch = create_scratch(pool);
-    rv = writer->worker.scratch ? start_thread(writer) : APR_ENOMEM;
+    made = apr_pcalloc(pool, sizeof(*made));
+    made->commit = commit;
+    made->pool = pool;
+    made->worker.lender = commit->config.lender;
+    made->worker.schema = commit->config.schema;
+    made->worker.socket = -1;
+    made->worker.scratch = create_scratch(pool);
+    rv = made->worker.scratch ? start_thread(made) : APR_ENOMEM;
     if (rv != APR_SUCCESS) {
         apr_pool_destroy(pool);
         return rv;
     }
-    commit->writer = writer;
+    *writer = made;
     return APR_SUCCESS;
 }
 

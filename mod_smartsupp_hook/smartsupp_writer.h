@@ -15,7 +15,8 @@
 
 #include "smartsupp_commit.h"
 
-/* The most writers that are left to themselves at a time. */
+/* The most writers of a room, and of those that are left to themselves. */
+#define SMARTSUPP_WRITERS_MAX 4
 #define SMARTSUPP_WRITERS_LEFT 2
 
 typedef enum smartsupp_commit_state_e {
@@ -68,7 +69,7 @@ struct smartsupp_commit_t {
     int waiting; /* callers of wait */
     int held;    /* those of them that count for the capacity */
     int stopping;
-    smartsupp_writer_t *writer; /* NULL: not started */
+    smartsupp_writer_t *writers[SMARTSUPP_WRITERS_MAX]; /* NULL: not started */
     smartsupp_writer_t *left[SMARTSUPP_WRITERS_LEFT];
     apr_thread_cond_t *work;
     int failing;
@@ -76,12 +77,12 @@ struct smartsupp_commit_t {
 };
 
 /**
- * Start the room's writer: at the first delivery, or the first after a writer
- * was left. Under the mutex.
+ * Start a writer of the room. Under the mutex.
  *
  * @return APR_SUCCESS, or the system's error
  */
-apr_status_t smartsupp_writer_start(smartsupp_commit_t *commit);
+apr_status_t smartsupp_writer_start(smartsupp_writer_t **writer,
+                                    smartsupp_commit_t *commit);
 
 /** Join a writer that is done, or about to be, and free it. */
 void smartsupp_writer_end(smartsupp_writer_t *writer);

@@ -103,7 +103,8 @@ static void await_borrower(void)
     apr_thread_mutex_unlock(lender.mutex);
 }
 
-static smartsupp_commit_t *hanging_room(int capacity, apr_interval_time_t hang)
+static smartsupp_commit_t *any_room(int writers, int capacity,
+                                    apr_interval_time_t hang)
 {
     smartsupp_commit_t *commit = NULL;
     smartsupp_commit_config_t config = {
@@ -112,6 +113,7 @@ static smartsupp_commit_t *hanging_room(int capacity, apr_interval_time_t hang)
         .breaker = &breaker,
         .report = report,
         .schema = SMARTSUPP_SCHEMA_CREATE,
+        .writers = writers,
         .capacity = capacity,
     };
 
@@ -124,7 +126,7 @@ static smartsupp_commit_t *hanging_room(int capacity, apr_interval_time_t hang)
 
 static smartsupp_commit_t *room(int capacity)
 {
-    return hanging_room(capacity, LONG);
+    return any_room(1, capacity, LONG);
 }
 
 /* A version of a conversation: the end, the number of messages, the bytes. */
@@ -425,6 +427,16 @@ static void test_outage(void)
     smartsupp_commit_stop(commit, LONG);
 }
 
+static int borrowers(void)
+{
+    int count;
+
+    apr_thread_mutex_lock(lender.mutex);
+    count = lender.borrowers;
+    apr_thread_mutex_unlock(lender.mutex);
+    return count;
+}
+
 /* A database that hangs, while there is a spool. */
 static void test_stuck(void)
 {
@@ -452,6 +464,29 @@ static void test_stuck(void)
                       version("stuck", 5, 0, ""), LONG),
            "updated", "and takes everything again");
     smartsupp_commit_stop(commit, LONG);
+}
+
+/* Two writers are stuck one after the other. */
+static void test_two_writers(void)
+{
+    smartsupp_commit_t *commit = any_room(2, 8, LONG);
+
+    set_lender(1, 0);
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("two", 1, 0, ""), SHORT),
+           "timeout", "one of two writers hangs");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("two", 2, 0, ""), SHORT),
+           "timeout", "the other one is tried");
+    tap_is_int(borrowers(), 2, "both are at work");
+    tap_is(deliver_as(SMARTSUPP_COMMIT_SPOOLABLE, commit,
+                      version("two", 3, 0, ""), LONG),
+           "full", "then none is left");
+    set_lender(0, 0);
+    tap_is(deliver(commit, version("two", 4, 0, ""), LONG), "updated",
+           "both are back");
+    tap_is_int(smartsupp_commit_stop(commit, LONG), APR_SUCCESS,
+               "and both are stopped");
 }
 
 static void test_breaker(void)
@@ -506,20 +541,10 @@ static void test_replay_is_not_counted(void)
     smartsupp_commit_stop(commit, LONG);
 }
 
-static int borrowers(void)
-{
-    int count;
-
-    apr_thread_mutex_lock(lender.mutex);
-    count = lender.borrowers;
-    apr_thread_mutex_unlock(lender.mutex);
-    return count;
-}
-
 /* A call that nothing ends. */
 static void test_left_writer(void)
 {
-    smartsupp_commit_t *commit = hanging_room(8, SHORT);
+    smartsupp_commit_t *commit = any_room(1, 8, SHORT);
     int i;
 
     set_lender(1, 0);
@@ -628,6 +653,7 @@ static void test_schema_check(void)
         .breaker = &breaker,
         .report = report,
         .schema = SMARTSUPP_SCHEMA_CHECK,
+        .writers = 1,
         .capacity = 1,
     };
     smartsupp_delivery_t *delivery = version("check", 1, 0, "");
@@ -686,6 +712,7 @@ int main(void)
     test_deadline();
     test_outage();
     test_stuck();
+    test_two_writers();
     test_breaker();
     test_replay_is_not_counted();
     test_left_writer();
