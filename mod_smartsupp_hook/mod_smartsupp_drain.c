@@ -131,13 +131,14 @@ static void done(pass_t *pass, const char *name)
     smartsupp_drain_t *drain = pass->drain;
     apr_status_t rv = smartsupp_spool_done(drain->spool, name);
 
-    apr_hash_set(drain->suspects, name, APR_HASH_KEY_STRING, NULL);
-    if (rv != APR_SUCCESS) {
+    if (rv == APR_SUCCESS) {
+        apr_hash_set(drain->suspects, name, APR_HASH_KEY_STRING, NULL);
+    }
+    else if (!suspect(drain, name)) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, drain->server,
                      "SMARTSUPP0501: %s of the spool is done with, and cannot "
                      "be removed; it will be replayed again, which is harmless",
                      name);
-        pass->over = 1;
     }
 }
 

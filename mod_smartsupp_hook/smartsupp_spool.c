@@ -134,8 +134,10 @@ static apr_status_t move_into_place(const char *temp, const draft_t *draft)
         return smartsupp_spool_file_error();
     }
     rv = smartsupp_spool_folder_sync(draft->folder);
-    /* What it replaced was promised to another sender, and stays. */
-    if (rv != APR_SUCCESS && !replaces) {
+    /* What it replaced was promised to another sender, and stays; and so may
+     * meanwhile be what is in rejected/. */
+    if (rv != APR_SUCCESS && !replaces &&
+        draft->folder->files == &draft->folder->spool->usage->waiting) {
         unlink(path);
     }
     if (rv == APR_SUCCESS && replaces && S_ISREG(other.st_mode)) {
