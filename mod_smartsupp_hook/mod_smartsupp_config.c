@@ -365,14 +365,28 @@ static const char *set_replay_interval(cmd_parms *cmd, void *dir,
     return set_time(&server_config(cmd->server)->replay_interval, cmd, value);
 }
 
+/* A path without those at its end, with which it would be another folder's
+ * name for who takes the last part off. */
+static char *without_slashes(char *path)
+{
+    size_t length = path ? strlen(path) : 0;
+
+    while (length > 0 && path[length - 1] == '/') {
+        path[--length] = '\0';
+    }
+    return path;
+}
+
 static const char *set_spool(cmd_parms *cmd, void *dir, const char *value)
 {
     const char *path = "";
 
     (void)dir;
     if (strcasecmp(value, "off") != 0) {
-        path = *value ? ap_server_root_relative(cmd->pool, value) : NULL;
-        if (!path || !strcmp(path, "/")) {
+        path = *value
+                   ? without_slashes(ap_server_root_relative(cmd->pool, value))
+                   : NULL;
+        if (!path || !*path) {
             return apr_pstrcat(cmd->pool, cmd->cmd->name,
                                ": neither a folder nor off: ", value, NULL);
         }

@@ -394,12 +394,7 @@ smartsupp_drain_e smartsupp_drain_pass(smartsupp_drain_t *drain,
     apr_status_t rv =
         smartsupp_spool_scan(&names, &left, drain->spool, NAMES_MAX, pool);
 
-    if (left > 0) {
-        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, drain->server,
-                     "SMARTSUPP0506: files in tmp/ that a crash had left: %d; "
-                     "whole ones wait in new/ now, others are in rejected/",
-                     left);
-    }
+    smartsupp_spools_tell_left(drain->server, left);
     if (rv != APR_SUCCESS || !pass->room) {
         ap_log_error(APLOG_MARK, APLOG_ERR, rv, drain->server,
                      "SMARTSUPP0507: the spool %s cannot be drained",

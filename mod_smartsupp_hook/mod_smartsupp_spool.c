@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -100,6 +101,16 @@ static apr_status_t make_folders(server_rec *server, smartsupp_spool_t *spool,
     return rv;
 }
 
+void smartsupp_spools_tell_left(const server_rec *server, int left)
+{
+    if (left > 0) {
+        ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, server,
+                     "SMARTSUPP0506: files in tmp/ that a crash had left: %d; "
+                     "whole ones wait in new/ now, others are in rejected/",
+                     left);
+    }
+}
+
 static int is_restart(void)
 {
     int generation = 0;
@@ -124,13 +135,25 @@ static smartsupp_spool_t *open_spool(server_rec *server, const char *path,
         path, smartsupp_config_spool_max_size(server), usage, pconf);
     if (make_folders(server, spool, ptemp) == APR_SUCCESS) {
         apr_array_header_t *names;
-        int left;
+        int left = 0;
 
         /* so that its size is known before the first delivery */
         smartsupp_spool_scan(&names, &left, spool, 1, ptemp);
+        smartsupp_spools_tell_left(server, left);
         return spool;
     }
     return is_restart() ? spool : NULL;
+}
+
+/* Whether two paths are those of one folder, by whatever names. */
+static int is_same(const char *one, const char *other)
+{
+    struct stat a;
+    struct stat b;
+
+    return !strcmp(one, other) ||
+           (stat(one, &a) == 0 && stat(other, &b) == 0 &&
+            a.st_dev == b.st_dev && a.st_ino == b.st_ino);
 }
 
 /* A server before this one with the same folder, or NULL. */
@@ -142,8 +165,8 @@ static server_rec *owner_of(const char *path, server_rec *main_server,
     for (server = main_server; server; server = server->next) {
         const char *known = smartsupp_config_spool_path(server);
 
-        if (server != end && known && !strcmp(known, path) &&
-            smartsupp_spools_of(server)) {
+        if (server != end && known && smartsupp_spools_of(server) &&
+            is_same(known, path)) {
             return server;
         }
     }

@@ -24,4 +24,7 @@ smartsupp_spool_t *smartsupp_spools_of(const server_rec *server);
 /** What a status of smartsupp_spool_put or reject means, and what to do. */
 const char *smartsupp_spools_words(apr_status_t status, apr_pool_t *pool);
 
+/** Log what smartsupp_spool_scan has found left over, if anything. */
+void smartsupp_spools_tell_left(const server_rec *server, int left);
+
 #endif
