@@ -414,15 +414,19 @@ static cJSON *parse(const smartsupp_delivery_t *delivery,
     cJSON *tree;
     char *copy;
 
-    if (!scan->unstorable) {
+    if (!scan->unstorable && !scan->long_numbers) {
         return cJSON_ParseWithLengthOpts(delivery->body, length, NULL, 0);
     }
-    copy = malloc(length);
+    copy = malloc(length + 1);
     if (!copy) {
         return NULL;
     }
     memcpy(copy, delivery->body, length);
+    copy[length] = '\0';
     smartsupp_json_replace_unstorable(copy, length, warnings);
+    if (scan->long_numbers) {
+        smartsupp_json_shorten_numbers(copy, length);
+    }
     tree = cJSON_ParseWithLengthOpts(copy, length, NULL, 0);
     free(copy);
     return tree;

@@ -265,8 +265,8 @@ static apr_status_t scan_digits(scanner_t *s)
     return APR_SUCCESS;
 }
 
-/* A number; `at` is on its first digit or minus. */
-static apr_status_t scan_number(scanner_t *s)
+/* A number's characters; `at` is on its first digit or minus. */
+static apr_status_t scan_number_text(scanner_t *s)
 {
     apr_status_t status;
 
@@ -300,6 +300,17 @@ static apr_status_t scan_number(scanner_t *s)
         return scan_digits(s);
     }
     return APR_SUCCESS;
+}
+
+static apr_status_t scan_number(scanner_t *s)
+{
+    const byte_t *start = s->at;
+    apr_status_t status = scan_number_text(s);
+
+    if (s->at - start > SMARTSUPP_JSON_NUMBER_MAX) {
+        s->scan->long_numbers++;
+    }
+    return status;
 }
 
 static apr_status_t scan_literal(scanner_t *s, const char *literal)

@@ -16,11 +16,16 @@
 /* How deep arrays and objects may nest. */
 #define SMARTSUPP_JSON_DEPTH_MAX 32
 
+/* The longest number that every cJSON can parse, in characters: those before
+ * 1.7.19 give up at a longer one, which is legal. */
+#define SMARTSUPP_JSON_NUMBER_MAX 63
+
 typedef struct smartsupp_json_scan_t {
-    const char *code;      /* what is wrong, or NULL; see below */
-    apr_size_t offset;     /* of the byte that is wrong */
-    apr_size_t values;     /* JSON values seen (keys do not count) */
-    apr_size_t unstorable; /* escapes of U+0000 and of lone surrogates */
+    const char *code;        /* what is wrong, or NULL; see below */
+    apr_size_t offset;       /* of the byte that is wrong */
+    apr_size_t values;       /* JSON values seen (keys do not count) */
+    apr_size_t unstorable;   /* escapes of U+0000 and of lone surrogates */
+    apr_size_t long_numbers; /* of more than SMARTSUPP_JSON_NUMBER_MAX */
 } smartsupp_json_scan_t;
 
 /**
@@ -44,5 +49,12 @@ apr_status_t smartsupp_json_scan(smartsupp_json_scan_t *scan, const char *text,
  */
 void smartsupp_json_replace_unstorable(char *text, apr_size_t length,
                                        smartsupp_problems_t *warnings);
+
+/**
+ * In text that has passed the scan, rewrite each number that is longer than
+ * SMARTSUPP_JSON_NUMBER_MAX, in place, as the shorter one with the same value
+ * as a double, and spaces. A NUL follows the text.
+ */
+void smartsupp_json_shorten_numbers(char *text, apr_size_t length);
 
 #endif

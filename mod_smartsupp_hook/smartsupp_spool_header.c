@@ -132,14 +132,14 @@ static int take_length(apr_size_t *length, cursor_t *cursor)
 apr_size_t smartsupp_spool_header_cut(const char *text, apr_size_t max)
 {
     apr_size_t length = strlen(text);
-    apr_size_t cut;
+    apr_size_t back;
 
     if (length <= max) {
         return length;
     }
-    for (cut = max; cut > 0 && max - cut < 4; cut--) {
-        if ((text[cut] & 0xC0) != 0x80) {
-            return cut;
+    for (back = 0; back < 4 && back <= max; back++) {
+        if ((text[max - back] & 0xC0) != 0x80) {
+            return max - back;
         }
     }
     return max; /* not UTF-8 */
@@ -162,7 +162,7 @@ apr_status_t smartsupp_spool_parse(smartsupp_spool_header_t *header,
         return SMARTSUPP_ESPOOL_DAMAGED;
     }
     if (cursor.at < cursor.end && *cursor.at == 'r' &&
-        !take_text(header->reason, &cursor, "reason")) {
+        (!take_text(header->reason, &cursor, "reason") || !*header->reason)) {
         return SMARTSUPP_ESPOOL_DAMAGED;
     }
     smartsupp_signature_sha256(expected, bytes,

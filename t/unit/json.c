@@ -468,6 +468,55 @@ static void test_samples(const char *t)
     }
 }
 
+static void test_long_numbers(void)
+{
+    static const struct {
+        const char *text;
+        const char *short_text;
+    } cases[] = {
+        {"[1.000000000000000000000000000000000000000000000000000000000000000000"
+         "1]",
+         "[1"},
+        {"[-9999999999999999999999999999999999999999999999999999999999999999999"
+         ",1]",
+         "[-9.9999999999999998e+66"},
+        {"{\"\\\"11111111111111111111111111111111111111111111111111111111111111"
+         "11"
+         "1\":0}",
+         NULL},
+        {"[1e100000000000000000000000000000000000000000000000000000000000000000"
+         "0"
+         "]",
+         "[1e999"},
+        {"[12345,-0.5]", NULL},
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *text = apr_pstrdup(pool, cases[i].text);
+        size_t length = strlen(text);
+        smartsupp_json_scan_t scan;
+
+        tap_is_int(smartsupp_json_scan(&scan, text, length, 10), APR_SUCCESS,
+                   "a long number is legal");
+        tap_is_int(scan.long_numbers != 0, cases[i].short_text != NULL,
+                   "and counted, if it is one");
+        smartsupp_json_shorten_numbers(text, length);
+        if (cases[i].short_text) {
+            tap_ok(!strncmp(text, cases[i].short_text,
+                            strlen(cases[i].short_text)) &&
+                       strchr(" ", text[strlen(cases[i].short_text)]),
+                   cases[i].short_text);
+        }
+        else {
+            tap_is(text, cases[i].text, "nothing else is changed");
+        }
+        tap_is_int(smartsupp_json_scan(&scan, text, length, 10), APR_SUCCESS,
+                   "it is legal still");
+        tap_is_int((long long)scan.long_numbers, 0, "and short");
+    }
+}
+
 int main(void)
 {
     const char *t = getenv("SMARTSUPP_T") ? getenv("SMARTSUPP_T") : "t";
@@ -484,5 +533,6 @@ int main(void)
     test_accepted(apr_pstrcat(pool, t, "/corpus/json/accept", NULL));
     test_rejected(apr_pstrcat(pool, t, "/corpus/json/reject", NULL));
     test_samples(t);
+    test_long_numbers();
     return tap_done();
 }
