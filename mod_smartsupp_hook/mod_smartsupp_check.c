@@ -257,52 +257,124 @@ static void warn(const smartsupp_site_t *site, const char *what)
                  site->hook->filename, site->hook->line_num);
 }
 
-/* Whether these directives, or those inside of them, let not everyone in. */
+/* Whether a Require, or a SmartsuppSecret, lets not everyone in. */
+static int is_restriction(const ap_directive_t *node, apr_pool_t *pool)
+{
+    const char *rest = node->args;
+
+    if (!is_directive(node, "Require")) {
+        return is_directive(node, "SmartsuppSecret");
+    }
+    return strcasecmp(ap_getword_conf(pool, &rest), "all") != 0 ||
+           strcasecmp(ap_getword_conf(pool, &rest), "denied") == 0;
+}
+
+/* Whether one of these directives, or of those inside of them, is one. */
 static int restricts(const ap_directive_t *node, apr_pool_t *pool)
 {
     for (; node; node = node->next) {
-        if (is_directive(node, "SmartsuppSecret") ||
-            (is_directive(node, "Require") &&
-             strcasecmp(first_word(node, pool), "all") != 0) ||
-            restricts(node->first_child, pool)) {
+        if (is_restriction(node, pool) || restricts(node->first_child, pool)) {
             return 1;
         }
     }
     return 0;
 }
 
-/* The same for all sections of that name and argument, wherever they are. */
-static int section_restricts(const ap_directive_t *node,
-                             const ap_directive_t *section, apr_pool_t *pool)
+/* Whether one of these directives is Require all granted. */
+static int grants_all(const ap_directive_t *node, apr_pool_t *pool)
+{
+    while (node &&
+           (!is_directive(node, "Require") || is_restriction(node, pool))) {
+        node = node->next;
+    }
+    return node != NULL;
+}
+
+/* Whether what stands in a section holds in another one too: it has the same
+ * argument, or, of two <Location>s, its path is that of a folder above. */
+static int covers(const ap_directive_t *section, const ap_directive_t *other,
+                  apr_pool_t *pool)
+{
+    const char *above = first_word(section, pool);
+    const char *below = first_word(other, pool);
+    size_t length = strlen(above);
+
+    if (strcasecmp(section->directive, other->directive) != 0) {
+        return 0;
+    }
+    if (!strcmp(section->args, other->args)) {
+        return 1;
+    }
+    /* "/a/>" and "/a>": the end of the section's line is in the argument */
+    length -= length > 0 && above[length - 1] == '>';
+    length -= length > 0 && above[length - 1] == '/';
+    return is_directive(section, "<Location") && *above == '/' &&
+           !strncmp(above, below, length) &&
+           (below[length] == '/' || below[length] == '>' || !below[length]);
+}
+
+/* Whether a section among these nodes, of the same server, restricts what is in
+ * that one. */
+static int is_restricted(const ap_directive_t *node,
+                         const ap_directive_t *section, apr_pool_t *pool)
 {
     for (; node; node = node->next) {
-        if ((is_directive(node, section->directive) &&
-             !strcmp(node->args, section->args) &&
-             restricts(node->first_child, pool)) ||
-            section_restricts(node->first_child, section, pool)) {
+        if (!is_directive(node, "<VirtualHost") &&
+            ((covers(node, section, pool) &&
+              restricts(node->first_child, pool)) ||
+             is_restricted(node->first_child, section, pool))) {
             return 1;
         }
     }
     return 0;
 }
 
-/* Whether the hook, as far as the configuration tree tells, is open to all:
- * neither the section that it stands in nor one around that restricts. */
+/* Whether a hook, as far as the configuration tree tells, is open to all. */
 static int is_open(const ap_directive_t *hook, apr_pool_t *pool)
 {
+    const ap_directive_t *host = hook->parent;
     const ap_directive_t *section;
 
-    for (section = hook->parent; section; section = section->parent) {
-        if (!is_directive(section, "<VirtualHost") &&
-            section_restricts(ap_conftree, section, pool)) {
+    while (host && !is_directive(host, "<VirtualHost")) {
+        host = host->parent;
+    }
+    for (section = hook->parent; section != host; section = section->parent) {
+        if (grants_all(section->first_child, pool)) {
+            /* takes the place of what others demand */
+            return !restricts(section->first_child, pool);
+        }
+        if (is_restricted(ap_conftree, section, pool) ||
+            (host && is_restricted(host->first_child, section, pool))) {
             return 0;
         }
     }
     return 1;
 }
 
+/* Warn of each hook among these nodes that is. Those of a <VirtualHost> are
+ * another server's. */
+static void warn_of_open_hooks(const smartsupp_site_t *site,
+                               const ap_directive_t *node, apr_pool_t *pool)
+{
+    for (; node; node = node->next) {
+        if (is_directive(node, "<VirtualHost")) {
+            continue;
+        }
+        if (sets_handler(node, pool) && is_open(node, pool)) {
+            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, site->server,
+                         "SMARTSUPP0115: anyone may deliver: the hook has "
+                         "neither Require smartsupp-token nor SmartsuppSecret "
+                         "nor another Require that restricts (%s:%d)",
+                         node->filename, node->line_num);
+        }
+        warn_of_open_hooks(site, node->first_child, pool);
+    }
+}
+
 static void warn_of_site(const smartsupp_site_t *site, apr_pool_t *pool)
 {
+    const ap_directive_t *section;
+
     if (is_driver(site, "mysql") && !mentions(site, "reconnect=0")) {
         warn(site, "SMARTSUPP0107: DBDParams lacks reconnect=0: the driver "
                    "reconnects behind mod_dbd's back, which costs deliveries "
@@ -322,11 +394,9 @@ static void warn_of_site(const smartsupp_site_t *site, apr_pool_t *pool)
                    "cannot take is answered 503 and may be lost; add "
                    "SmartsuppSpool");
     }
-    if (is_open(site->hook, pool)) {
-        warn(site, "SMARTSUPP0115: anyone may deliver: the hook has neither "
-                   "Require smartsupp-token nor SmartsuppSecret nor another "
-                   "Require that restricts");
-    }
+    section = section_of(site->server);
+    warn_of_open_hooks(site, section ? section->first_child : ap_conftree,
+                       pool);
 }
 
 static void warn_of_sites(const apr_array_header_t *sites, apr_pool_t *pool)

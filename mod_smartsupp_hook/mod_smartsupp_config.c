@@ -271,7 +271,8 @@ static const char *add_secret(cmd_parms *cmd, void *dir, const char *source)
         config->secrets =
             apr_array_make(cmd->pool, 2, sizeof(smartsupp_secret_t));
     }
-    return smartsupp_source_read(apr_array_push(config->secrets), cmd, source);
+    return smartsupp_source_read(apr_array_push(config->secrets), cmd,
+                                 cmd->cmd->name, source);
 }
 
 static const char *add_account(cmd_parms *cmd, void *dir, const char *value)

@@ -213,7 +213,7 @@ int smartsupp_dbd_post_config(apr_pool_t *pconf, apr_pool_t *plog,
 static ap_dbd_t *open_connection(smartsupp_database_t *database,
                                  apr_pool_t *pool)
 {
-    int tries = is_sqlite(database) ? 1 : OPEN_TRIES;
+    int tries = is_sqlite(database) || !database->driver ? 1 : OPEN_TRIES;
     ap_dbd_t *lent = NULL;
 
     while (dbd_open && !lent && tries-- > 0) {

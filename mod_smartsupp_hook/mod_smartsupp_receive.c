@@ -367,11 +367,16 @@ static apr_int64_t account_of(const smartsupp_delivery_t *delivery)
 
 static int answer_unwanted(request_rec *r, const smartsupp_delivery_t *delivery)
 {
+    apr_int64_t account = account_of(delivery);
+
     count(r, SMARTSUPP_REFUSED_ACCOUNT);
-    ap_log_rerror(APLOG_MARK, APLOG_WARNING, 0, r,
-                  "SMARTSUPP0220: refused (403): of account %" APR_INT64_T_FMT
-                  ", which SmartsuppAccount does not name",
-                  account_of(delivery));
+    ap_log_rerror(
+        APLOG_MARK, APLOG_WARNING, 0, r,
+        "SMARTSUPP0220: refused (403): of %s, which SmartsuppAccount "
+        "does not name",
+        account == SMARTSUPP_NULL
+            ? "no account"
+            : apr_psprintf(r->pool, "account %" APR_INT64_T_FMT, account));
     return refuse(r, HTTP_FORBIDDEN, "account",
                   "Deliveries of this account are not taken here.");
 }

@@ -12,8 +12,7 @@
 static const char *wrong(const cmd_parms *cmd, const char *source,
                          const char *what)
 {
-    return apr_pstrcat(cmd->pool, cmd->cmd->name, " ", source, ": ", what,
-                       NULL);
+    return apr_pstrcat(cmd->pool, source, ": ", what, NULL);
 }
 
 static const char *read_file(smartsupp_secret_t *secret, const cmd_parms *cmd,
@@ -23,11 +22,18 @@ static const char *read_file(smartsupp_secret_t *secret, const cmd_parms *cmd,
         ap_server_root_relative(cmd->temp_pool, source + strlen("file:"));
     char *bytes = apr_palloc(cmd->pool, LONGEST + 2);
     apr_size_t length = 0;
+    apr_finfo_t info;
     apr_file_t *file;
-    apr_status_t rv =
-        path ? apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY, 0,
-                             cmd->temp_pool)
-             : APR_EBADPATH;
+    apr_status_t rv;
+
+    if (path &&
+        apr_stat(&info, path, APR_FINFO_TYPE, cmd->temp_pool) == APR_SUCCESS &&
+        info.filetype != APR_REG) {
+        return wrong(cmd, source, "is no file"); /* a fifo would block */
+    }
+    rv = path ? apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY, 0,
+                              cmd->temp_pool)
+              : APR_EBADPATH;
 
     if (rv == APR_SUCCESS) {
         rv = apr_file_read_full(file, bytes, LONGEST + 2, &length);
@@ -60,29 +66,31 @@ static const char *read_environment(smartsupp_secret_t *secret,
     return NULL;
 }
 
-const char *smartsupp_source_read(smartsupp_secret_t *secret,
-                                  const cmd_parms *cmd, const char *source)
+static const char *read_source(smartsupp_secret_t *secret, const cmd_parms *cmd,
+                               const char *source)
 {
-    const char *error;
-
     if (!strncmp(source, "file:", strlen("file:"))) {
-        error = read_file(secret, cmd, source);
+        return read_file(secret, cmd, source);
     }
-    else if (!strncmp(source, "env:", strlen("env:"))) {
-        error = read_environment(secret, cmd, source);
+    if (!strncmp(source, "env:", strlen("env:"))) {
+        return read_environment(secret, cmd, source);
     }
-    else {
-        /* it may be the secret itself: not to be printed */
-        return apr_pstrcat(cmd->pool, cmd->cmd->name,
-                           ": neither file:PATH nor env:NAME; a secret itself "
-                           "is not taken here, because httpd prints directives",
-                           NULL);
-    }
+    /* it may be the secret itself: not to be printed */
+    return "neither file:PATH nor env:NAME; a secret itself is not taken here, "
+           "because httpd prints directives";
+}
+
+const char *smartsupp_source_read(smartsupp_secret_t *secret,
+                                  const cmd_parms *cmd, const char *directive,
+                                  const char *source)
+{
+    const char *error = read_source(secret, cmd, source);
+
     if (!error && secret->length == 0) {
         error = wrong(cmd, source, "is empty");
     }
     if (!error && secret->length > LONGEST) {
         error = wrong(cmd, source, "is longer than 4096 bytes");
     }
-    return error;
+    return error ? apr_pstrcat(cmd->pool, directive, ": ", error, NULL) : NULL;
 }

@@ -16,11 +16,13 @@
  * Read the secret that a directive's argument names.
  *
  * @param secret takes it, from cmd->pool
+ * @param directive its name, for what is returned
  * @return NULL, or why not, without any of it, for httpd to print with the
- *         directive's file and line: neither file: nor env:, unreadable,
- *         empty, or longer than 4096 bytes
+ *         directive's file and line: neither file: nor env:, no regular
+ *         file, unreadable, empty, or longer than 4096 bytes
  */
 const char *smartsupp_source_read(smartsupp_secret_t *secret,
-                                  const cmd_parms *cmd, const char *source);
+                                  const cmd_parms *cmd, const char *directive,
+                                  const char *source);
 
 #endif

@@ -23,7 +23,8 @@ static const char *parse(cmd_parms *cmd, const char *line, const void **parsed)
                "env:NAME";
     }
     *parsed = secret;
-    return smartsupp_source_read(secret, cmd, source);
+    return smartsupp_source_read(secret, cmd, "Require smartsupp-token",
+                                 source);
 }
 
 /* Whether an argument of the query string is the token. */

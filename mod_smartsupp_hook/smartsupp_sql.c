@@ -13,6 +13,9 @@
  * allows 16,382 prepared statements a server (design.md, Round trips). */
 static const int row_counts[] = {64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1};
 
+/* The class of SQLSTATEs that tell of values (ISO/IEC 9075-2). */
+#define DATA_EXCEPTION "22"
+
 #define ROW_COUNTS (sizeof(row_counts) / sizeof(row_counts[0]))
 
 typedef struct smartsupp_sql_statement_t {
@@ -57,14 +60,19 @@ apr_status_t smartsupp_sql_fail_like(smartsupp_sql_t *sql,
  * their first line, where details begin: PostgreSQL `…: "value"`, MySQL
  * `… entry 'value' …` and `… value: 'value' …`.
  */
-static void redact(char *text)
+static void redact(smartsupp_sql_error_t *error)
 {
     static const char *const before_values[] = {": \"", "entry '", "value: '",
                                                 "value '", "=("};
-    size_t length = strcspn(text, "\r\n");
+    char *text = error->text;
     size_t i;
 
-    text[length] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    if (strlen(error->code) == strlen("22000") &&
+        !strncmp(error->code, DATA_EXCEPTION, strlen(DATA_EXCEPTION))) {
+        /* whatever these quote is a value */
+        text[strcspn(text, "\"'")] = '\0';
+    }
     for (i = 0; i < sizeof(before_values) / sizeof(before_values[0]); i++) {
         char *found = strstr(text, before_values[i]);
 
@@ -81,7 +89,7 @@ apr_status_t smartsupp_sql_failed(smartsupp_sql_t *sql, int rc)
     apr_cpystrn(sql->error.text, text ? text : "", sizeof(sql->error.text));
     strcpy(sql->error.code, SMARTSUPP_SQL_NO_CODE);
     sql->driver->classify(sql, rc);
-    redact(sql->error.text);
+    redact(&sql->error);
     return APR_EGENERAL;
 }
 

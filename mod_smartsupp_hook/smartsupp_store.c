@@ -164,9 +164,12 @@ static apr_status_t meet_stored(const batch_t *batch, candidate_t *candidates,
         stored_t stored;
 
         if (!row) {
-            return smartsupp_sql_fail(batch->sql, SMARTSUPP_SQL_TRANSIENT,
-                                      "a conversation was deleted while it "
-                                      "was being replaced");
+            /* deleted meanwhile, which the next try settles; or it is not its
+             * key that stands in the way */
+            return smartsupp_sql_fail(batch->sql, SMARTSUPP_SQL_PERMANENT,
+                                      "the conversation can be inserted no "
+                                      "more than found: is there a UNIQUE "
+                                      "index besides the primary key?");
         }
         stored = stored_of(row);
         settle(&candidates[i], &stored, inserted > 0);

@@ -256,7 +256,7 @@ sub fails_closed {
         'a literal token'       => ["$token$literal",
             qr/a secret itself is not taken here/],
         'a missing file'        => ['SmartsuppSecret file:htdocs/keys/missing',
-            qr/SmartsuppSecret file:htdocs\/keys\/missing: No such file/],
+            qr/SmartsuppSecret: file:htdocs\/keys\/missing: No such file/],
         'a file of this folder' => ['SmartsuppSecret file:.htaccess',
             qr/file:\.htaccess: No such file/],
         'a token that is missing' => ["${token}file:htdocs/keys/missing",

@@ -95,9 +95,9 @@ CONF
 my %quoting = (
     postgresql => [
         ['PERFORM NEW.content::int', 'Inhaltswort'],
-        ['PERFORM NEW.content::int', '98765432109', 'leaks'],
-        ['PERFORM NEW.content::bigint', '98765432109876543210', 'leaks'],
-        ['PERFORM NEW.content::float8', '98765e999', 'leaks'],
+        ['PERFORM NEW.content::int', '98765432109'],
+        ['PERFORM NEW.content::bigint', '98765432109876543210'],
+        ['PERFORM NEW.content::float8', '98765e999'],
         ['PERFORM NEW.content::numeric', 'Inhaltswort'],
         ['PERFORM NEW.content::boolean', 'Inhaltswort'],
         ['PERFORM NEW.content::date', 'Inhaltswort'],
@@ -106,7 +106,7 @@ my %quoting = (
         ['PERFORM NEW.content::uuid', 'Inhaltswort'],
         ['PERFORM NEW.content::inet', 'Inhaltswort'],
         ['PERFORM NEW.content::int[]', 'Inhaltswort'],
-        ["PERFORM to_date(NEW.content, 'YYYY-MM-DD')", 'Inhaltswort', 'leaks'],
+        ["PERFORM to_date(NEW.content, 'YYYY-MM-DD')", 'Inhaltswort'],
         ['PERFORM NEW.content::varchar(3)::"char"', 'Inhaltswort'],
     ],
     mariadb => [
@@ -377,16 +377,13 @@ sub words_tell_nothing {
     }
     my $number = 100;
     for my $case (@{$quoting{$database->dialect}}) {
-        my ($action, $value, $leaks) = @$case;
+        my ($action, $value) = @$case;
         my $id = $number++;
         my $made = eval { $database->change($database->trigger(
             "NEW.channel_id = '$id'", $action)); 1 };
         note("$action: not here: $@"), next if !$made;
-        TODO: {
-            local $TODO = $leaks && 'words that are not known to quote';
-            refused($httpd, "$action: $value", 'channel.id' => $id,
-                messages => [{type => 'visitor', content => $value}]);
-        }
+        refused($httpd, "$action: $value", 'channel.id' => $id,
+            messages => [{type => 'visitor', content => $value}]);
         $database->change('DROP TRIGGER refusal'
             . ($database->dialect eq 'postgresql' ? ' ON smartsupp_message'
             : ''));
