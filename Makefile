@@ -23,7 +23,14 @@ MARIADB = $(if $(wildcard /usr/sbin/mariadbd),,$(call \
     newest,mariadb-server-core)) $(if $(wildcard \
     /usr/bin/my_print_defaults),,$(call newest,mariadb-client-core))
 SLOW_PACKAGES = valgrind
+# The package of PHP's module switches an Apache that is installed to prefork:
+# there the benchmark does without, unless somebody has it already. npm comes
+# with some versions of nodejs.
+BENCH_PACKAGES = wrk strace nodejs php-sqlite3 php-pgsql php-mysql \
+    $(if $(wildcard /usr/share/apache2/apache2-maintscript-helper),, \
+    libapache2-mod-php) $(if $(shell command -v npm),,npm)
 CODE_PACKAGES = clang-format clang-tidy
+FUZZ_PACKAGES = clang libclang-rt-dev llvm
 
 WARNINGS = -Wall -Wextra -Wshadow -Wformat=2 -Wstrict-prototypes -Wconversion
 ifeq ($(CI),true)
@@ -38,6 +45,11 @@ LOWER_OBJECTS = $(filter $(BUILD)/mod_smartsupp_hook/smartsupp_%,$(OBJECTS))
 UPPER_OBJECTS = $(filter-out $(LOWER_OBJECTS),$(OBJECTS))
 MODULE = $(BUILD)/mod_smartsupp_hook.la
 UNITS = $(patsubst t/unit/%.c,$(BUILD)/unit/%,$(wildcard t/unit/*.c))
+# Each target of the fuzzer is a program of its own, which is linked twice.
+FUZZ_TARGETS = conversation json signature spool
+REPLAYS = $(FUZZ_TARGETS:%=$(BUILD)/replay/%)
+FUZZERS = $(FUZZ_TARGETS:%=$(BUILD)/fuzzer/%)
+FUZZ_SECONDS = 600
 LIBRARIES = -lcjson -lcrypto
 
 all: $(MODULE)
@@ -91,7 +103,23 @@ $(BUILD)/unit/%: t/unit/%.c $(wildcard t/unit/*.h) $(LOWER_OBJECTS)
 	@$(COMPILE) -Imod_smartsupp_hook -o $@ $< $(LOWER_OBJECTS) \
 	    $(LIBRARIES) $(APR_LIBRARIES) -lpthread
 
-units: $(UNITS)
+# What is the same of both: the target, and the memory that it is given.
+FUZZ_SOURCES = t/fuzz/memory.c t/fuzz/fuzz.h $(LOWER_OBJECTS)
+
+$(BUILD)/replay/%: t/fuzz/%.c t/fuzz/replay.c $(FUZZ_SOURCES)
+	@mkdir -p $(@D)
+	@echo "  compile $< to replay"
+	@$(COMPILE) -Imod_smartsupp_hook -o $@ $(filter %.c %.o,$^) \
+	    $(LIBRARIES) $(APR_LIBRARIES) -ldl -lpthread
+
+$(BUILD)/fuzzer/%: t/fuzz/%.c $(FUZZ_SOURCES)
+	@mkdir -p $(@D)
+	@echo "  compile $< to fuzz"
+	@$(COMPILE) -fsanitize=fuzzer -Imod_smartsupp_hook -o $@ \
+	    $(filter %.c %.o,$^) $(LIBRARIES) $(APR_LIBRARIES) -ldl -lpthread
+
+units: $(UNITS) $(REPLAYS)
+fuzzers: $(FUZZERS)
 
 # Each header by itself, in its storey.
 headers: $(BUILD)/config.mk
@@ -150,7 +178,7 @@ stop:
 	@[ ! -x t/run ] || t/run stop
 
 # SLOW=1 adds the family 9.
-test: $(MODULE) $(UNITS)
+test: $(MODULE) units
 	$(call need,$(TEST_PACKAGES) $(if $(SLOW),$(SLOW_PACKAGES)))
 	@SMARTSUPP_BUILD=$(BUILD) t/with-servers prove $(PROVE_FLAGS) \
 	    $(sort $(wildcard t/[0-8]*.t) $(if $(SLOW),$(wildcard t/9*.t)))
@@ -159,7 +187,7 @@ test-slow:
 	@$(MAKE) --no-print-directory test SLOW=1
 
 # The unit tests, with what watches them.
-unit-tests: $(UNITS)
+unit-tests: units
 	@SMARTSUPP_BUILD=$(BUILD) prove $(PROVE_FLAGS) $(wildcard t/0[1-9]*.t)
 
 asan:
@@ -171,19 +199,55 @@ tsan:
 	@$(MAKE) --no-print-directory BUILD=build/tsan \
 	    SANITIZE="-O1 -fsanitize=thread" unit-tests
 
+# Each target on one input after another, for FUZZ_SECONDS. What it is given is
+# kept, so that the next time goes on from there.
+fuzz:
+	$(call need,$(FUZZ_PACKAGES))
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/fuzz CC=clang \
+	    HTTPD_CFLAGS=-g WARNINGS=-Wall SANITIZE="-O1 -fno-omit-frame-pointer \
+	    -fsanitize=fuzzer-no-link,address,undefined \
+	    -fno-sanitize-recover=all" fuzzers
+	@t/fuzz/run $(BUILD)/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+
 valgrind:
 	$(call need,$(SLOW_PACKAGES))
 	@SMARTSUPP_WRAPPER="valgrind -q --error-exitcode=99 --leak-check=full" \
 	    $(MAKE) --no-print-directory unit-tests
 
+# BENCH has options, which t/bench/run and t/bench/growth tell by --help.
+bench: BENCH_SCRIPT = run
+bench-growth: BENCH_SCRIPT = growth
+BENCH_PROGRAMS = $(BUILD)/bench/loop $(BUILD)/bench/mod_bench_body.la
+BENCH_PG = $(BUILD)/bench/node_modules/pg/package.json
+
+bench bench-growth: $(MODULE) $(BENCH_PROGRAMS)
+	$(call need,$(TEST_PACKAGES) $(BENCH_PACKAGES))
+	@[ -e $(BENCH_PG) ] || npm install --silent --no-audit --no-fund \
+	    --prefix $(BUILD)/bench pg@8 >&2 || true
+	@SMARTSUPP_BUILD=$(BUILD) t/bench/$(BENCH_SCRIPT) $(BENCH)
+
+$(BUILD)/bench/%: t/bench/%.c $(LOWER_OBJECTS)
+	@mkdir -p $(@D)
+	@echo "  compile $<"
+	@$(COMPILE) -Imod_smartsupp_hook -o $@ $< $(LOWER_OBJECTS) \
+	    $(LIBRARIES) $(APR_LIBRARIES) -lpthread
+
+$(BUILD)/bench/%.la: t/bench/%.c $(BUILD)/config.mk
+	@mkdir -p $(@D)
+	@echo "  compile $<"
+	@cp $< $(@D) && $(APXS) -c -o $@ $(@D)/$(<F) >$(@D)/link.log 2>&1 || \
+	    { cat $(@D)/link.log >&2; exit 1; }
+
 format:
 	$(call need,$(CODE_PACKAGES))
-	clang-format -i $(SOURCES) $(HEADERS) $(wildcard t/unit/*.[ch])
+	clang-format -i $(SOURCES) $(HEADERS) $(wildcard t/unit/*.[ch] t/fuzz/*.[ch] \
+	    t/bench/*.c)
 
 tidy: $(BUILD)/config.mk headers
 	$(call need,$(CODE_PACKAGES))
 	@clang-format --dry-run -Werror $(SOURCES) $(HEADERS) \
-	    $(wildcard t/unit/*.[ch])
+	    $(wildcard t/unit/*.[ch] t/fuzz/*.[ch] \
+	    t/bench/*.c)
 	@clang-tidy --quiet $(SOURCES) -- -std=c99 $(APR_FLAGS) \
 	    -isystem $(HTTPD_INCLUDE)
 
@@ -213,5 +277,5 @@ mkdir -p $(dir $(NO_CLUSTER)); \
     apt-get install -y -q --no-install-recommends --no-remove "$$@"
 endef
 
-.PHONY: all units headers install deps run stop test test-slow unit-tests \
-    asan tsan valgrind format tidy clean
+.PHONY: all units fuzzers headers install deps run stop test test-slow \
+    unit-tests asan tsan fuzz valgrind bench bench-growth format tidy clean

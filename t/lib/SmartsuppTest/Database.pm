@@ -57,6 +57,7 @@ sub servers {
 #   name    a database of that server which is there already
 #   through a port to which httpd connects instead of the server's
 #   reconnect => 1 lets apr_dbd_mysql connect again behind our back
+#   shipped => 1 has the DBDParams of conf/, with their timeouts
 sub new {
     my ($class, $kind, %options) = @_;
     my $self = bless {kind => $kind, %options}, package_of($kind);

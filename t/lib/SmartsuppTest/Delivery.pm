@@ -14,6 +14,7 @@ use IO::Socket::INET ();
 use JSON::PP ();
 use POSIX ();
 use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
+use Storable qw(dclone);
 
 our @EXPORT = qw(sample conversation body_of chunked post get request
     dial parallel);
@@ -34,7 +35,8 @@ sub sample {
 # A value of \'absent' takes the key away.
 sub conversation {
     my @changes = @_;
-    my $root = $json->decode(sample());
+    our $sample //= $json->decode(sample());
+    my $root = dclone($sample);
     while (my ($path, $value) = splice @changes, 0, 2) {
         my @keys = split /\./, $path;
         my $last = pop @keys;

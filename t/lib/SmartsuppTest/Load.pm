@@ -1,7 +1,7 @@
 package SmartsuppTest::Load;
 
 # Senders that deliver without a pause, in processes of their own, as careful
-# ones do: what was not answered 200 is sent again until it is, to the next
+# ones do: what was not taken, with 200, is sent again until it is, to the next
 # httpd if there are several. What each of them was told is kept.
 #
 #   my $load = SmartsuppTest::Load->start([$httpd], 8);
@@ -29,12 +29,16 @@ our @ISA = ('SmartsuppTest::Process'); # for its PATIENCE
 use constant PAUSE => 0.1; # before something is sent again, in seconds
 use constant END_AT => 1427470476000; # of version 0
 
-# Start so many senders.
+# Start so many senders. Options:
+#   taken     the statuses of what is taken, in place of [200]
+#   careless  so many of the senders send each delivery only once, whatever
+#             becomes of it
 sub start {
-    my ($class, $httpds, $senders) = @_;
+    my ($class, $httpds, $senders, %options) = @_;
     my $folder = File::Temp->newdir('smartsupp-XXXXXXXX', TMPDIR => 1);
-    my $self = bless {httpds => $httpds, folder => $folder, owner => $$,
-        answers => [], count => {}, senders => {}}, $class;
+    my $self = bless {taken => [200], careless => 0, %options,
+        httpds => $httpds, folder => $folder, owner => $$, answers => [],
+        count => {}, senders => {}}, $class;
     for my $sender (1 .. $senders) {
         open my $told, '>>', "$folder/$sender" or die "$folder: $!\n";
         my $pid = fork // die "fork: $!\n";
@@ -54,13 +58,15 @@ sub deliver {
     my ($self, $sender, $told) = @_;
     my $target = $sender;
     for (my $n = 1; !$self->is_over; $n++) {
+        my $channel = "$sender-$n";
         for my $version (1 .. ($n % 4 ? 1 : 2)) {
-            my $body = body_of(version("$sender-$n", $version));
-            until (send_once($self->{httpds}[$target % @{$self->{httpds}}],
-                    $body, "$sender-$n $version", $told)) {
+            my $body = body_of(version($channel, $version));
+            until ($self->send_once($self->{httpds}[$target
+                    % @{$self->{httpds}}], $body, "$channel $version", $told)) {
                 $target++;
                 sleep PAUSE;
                 return if getppid != $self->{owner}; # the test is gone
+                last if $sender <= $self->{careless};
             }
         }
     }
@@ -69,14 +75,22 @@ sub deliver {
 
 sub is_over { return -e "$_[0]{folder}/over" || getppid != $_[0]{owner} }
 
-# Send it, write down what happened; true if it is stored.
+# Send it, write down what happened; true if it is taken. A status of 0 is no
+# answer: httpd refused the connection, hung up, or had us wait for too long.
 sub send_once {
-    my ($httpd, $body, $name, $told) = @_;
-    my $answer = eval { post($httpd, $body) } // {};
-    my $status = $answer->{status} // 0; # 0: hung up
-    syswrite $told, join(' ', time, $status, $answer->{result} // '-', $name)
-        . "\n";
-    return $status == 200;
+    my ($self, $httpd, $body, $name, $told) = @_;
+    my $start = time;
+    local $SIG{ALRM} = sub { die "hangs\n" };
+    alarm $self->PATIENCE;
+    my $answer = eval { post($httpd, $body) };
+    alarm 0;
+    my $status = $answer ? $answer->{status} : 0;
+    my $result = $answer ? $answer->{result} // '-'
+        : $@ =~ /hangs/ ? 'hangs' : $@ =~ /cannot connect/ ? 'refused'
+        : 'hung-up';
+    syswrite $told, join(' ', time, $status, $result, $name,
+        sprintf('%.3f', time - $start)) . "\n";
+    return scalar grep { $_ == $status } @{$self->{taken}};
 }
 
 # How many messages and pages a version has, and it as changes to the sample.
@@ -96,7 +110,7 @@ sub version {
 }
 
 # All answers so far, oldest first for each sender, as a list of
-# {time, status, result, channel, version}.
+# {time, status, result, channel, version, took}, with times in seconds.
 sub answers {
     my ($self) = @_;
     for my $told (values %{$self->{senders}}) {
@@ -107,7 +121,7 @@ sub answers {
                 last;
             }
             my %answer;
-            @answer{qw(time status result channel version)}
+            @answer{qw(time status result channel version took)}
                 = split ' ', $line;
             push @{$self->{answers}}, \%answer;
             $self->{count}{$answer{status}}++;
@@ -116,7 +130,9 @@ sub answers {
     return $self->{answers};
 }
 
-# How many were answered so.
+# How many were answered so: {status => count}, or for one status.
+sub statuses { my ($self) = @_; $self->answers; return {%{$self->{count}}} }
+
 sub count {
     my ($self, $status) = @_;
     $self->answers;
@@ -131,7 +147,7 @@ sub wait_for_more {
         || die "no $more answers $status: the load hangs\n";
 }
 
-# The end of it: each sender is still told that its last delivery is stored.
+# The end of it: each sender is still told of its last delivery.
 sub stop {
     my ($self) = @_;
     spew("$self->{folder}/over", '');
@@ -147,23 +163,45 @@ sub stop {
     return $self;
 }
 
-# The newest version of each conversation that was answered 200.
+# The newest version of each conversation that was taken; that was sent.
 sub stored {
     my ($self) = @_;
-    my %stored;
-    for my $answer (grep { $_->{status} == 200 } @{$self->answers}) {
+    my %taken = map { $_ => 1 } @{$self->{taken}};
+    return newest(grep { $taken{$_->{status}} } @{$self->answers});
+}
+
+sub sent { my ($self) = @_; return newest(@{$self->answers}) }
+
+sub newest {
+    my %newest;
+    for my $answer (@_) {
         my ($channel, $version) = @$answer{qw(channel version)};
-        $stored{$channel} = $version if $version > ($stored{$channel} // 0);
+        $newest{$channel} = $version if $version > ($newest{$channel} // 0);
     }
-    return \%stored;
+    return \%newest;
+}
+
+# The longest time in which nothing was taken, in seconds.
+sub longest_gap {
+    my ($self) = @_;
+    my %taken = map { $_ => 1 } @{$self->{taken}};
+    my ($longest, $last) = (0);
+    for my $answer (sort { $a->{time} <=> $b->{time} } @{$self->answers}) {
+        $last //= $answer->{time};
+        my $gap = $answer->{time} - $last;
+        $longest = $gap if $gap > $longest;
+        $last = $answer->{time} if $taken{$answer->{status}};
+    }
+    return $longest;
 }
 
 # What is wrong in the database after the load was stopped, as sentences: what
-# was answered 200 and is missing, is there twice, is of another version or
-# has other children; and what nobody has sent, but for the channels @others.
+# was taken and is missing, is there twice, is of an older version or has other
+# children; and what nobody has sent, but for the channels @others. What was
+# sent and not taken may be there or not.
 sub wrong {
     my ($self, $database, @others) = @_;
-    my $stored = $self->stored;
+    my ($stored, $sent) = ($self->stored, $self->sent);
     my %rows;
     for my $row ($database->rows('SELECT channel_id, end_at FROM'
             . ' smartsupp_conversation')) {
@@ -173,21 +211,19 @@ sub wrong {
         $table => children($database, $table, $column) }
         [message => 'content'], [path => 'url'], [variable => 'value'];
     my @wrong;
-    for my $channel (sort keys %$stored) {
-        my $version = $stored->{$channel};
+    for my $channel (sort keys %$sent) {
         my @versions = @{delete $rows{$channel} // []};
-        push @wrong, "$channel: version $version is answered, found: "
-            . (@versions ? "@versions" : 'none') if "@versions" ne $version;
-        my %expected = (variable => "0 $version",
-            map { my ($table, $count) = @$_;
-                $table => join "\n", map { "$_ $channel $version $_" }
-                    0 .. $count - 1 }
-                [message => messages_of($channel, $version)],
-                [path => paths_of($channel, $version)]);
-        for my $table (sort keys %expected) {
+        my $least = $stored->{$channel} // 0;
+        if (@versions ? @versions > 1 || $versions[0] < $least
+                || $versions[0] > $sent->{$channel} : $least > 0) {
+            push @wrong, "$channel: version $least is taken, $sent->{$channel}"
+                . ' was sent, found: ' . (@versions ? "@versions" : 'none');
+        }
+        my %expected = @versions ? expected($channel, $versions[0]) : ();
+        for my $table (sort keys %children) {
             my $found = join "\n", @{delete $children{$table}{$channel} // []};
             push @wrong, "$channel: other rows in $table"
-                if $found ne $expected{$table};
+                if $found ne ($expected{$table} // '');
         }
     }
     delete @{$_}{@others} for \%rows, values %children;
@@ -197,6 +233,17 @@ sub wrong {
             sort keys %{$children{$table}};
     }
     return @wrong;
+}
+
+# The children of a version, as `children` gives them, but as one text.
+sub expected {
+    my ($channel, $version) = @_;
+    return (variable => "0 $version",
+        map { my ($table, $count) = @$_;
+            $table => join "\n", map { "$_ $channel $version $_" }
+                0 .. $count - 1 }
+            [message => messages_of($channel, $version)],
+            [path => paths_of($channel, $version)]);
 }
 
 # The rows of a child table by channel: {channel => ['seq text', ...]}.

@@ -108,23 +108,65 @@ sub spawn_command {
 sub processes {
     my ($self) = @_;
     my $session = $self->{pid} or return;
-    my @found;
-    for my $file (glob '/proc/[0-9]*/stat') {
-        my $line = eval { slurp($file) } // next;
-        my ($pid, $state, $in) = $line =~ /^(\d+) \(.*\) (\S) \S+ \S+ (\d+)/s;
-        push @found, $pid if $in && $in == $session && $state !~ /[ZX]/;
+    return map { $_->{pid} } grep { $_->{session} == $session } all_processes();
+}
+
+# Its processes by descent, the first one first: a server may give each of them
+# a session of its own, as PostgreSQL does. Who has lost its parent is not
+# among them.
+sub tree {
+    my ($self) = @_;
+    my $first = $self->{pid} or return;
+    my @all = all_processes();
+    my (@found) = map { $_->{pid} }
+        grep { $_->{pid} == $first && $_->{session} == $first } @all;
+    for (my $i = 0; $i < @found; $i++) {
+        push @found, map { $_->{pid} } grep { $_->{parent} == $found[$i] } @all;
     }
     return @found;
 }
 
-# kill -9 for all of them; harmless where none is left.
+# Who runs on this machine, but for zombies: {pid, parent, session}.
+sub all_processes {
+    my @found;
+    for my $file (glob '/proc/[0-9]*/stat') {
+        my $line = eval { slurp($file) } // next;
+        my %process;
+        (@process{qw(pid state parent session)})
+            = $line =~ /^(\d+) \(.*\) (\S) (\d+) \S+ (\d+)/s or next;
+        push @found, \%process if $process{state} !~ /[ZX]/;
+    }
+    return @found;
+}
+
+# All of its processes stand still, or go on. The first one stands still before
+# the others, so that it starts no more of them.
+sub pause {
+    my ($self) = @_;
+    my ($first) = $self->tree;
+    kill 'STOP', $first // return;
+    kill 'STOP', $self->tree;
+    return;
+}
+
+sub resume {
+    my ($self) = @_;
+    kill 'CONT', reverse $self->tree;
+    return;
+}
+
+# kill -9 for all of them, all at once; harmless where none is left.
 sub kill9 {
     my ($self) = @_;
     my $pid = $self->{pid} or return;
+    $self->pause;
+    my %killed;
     $self->wait_for(sub {
-        kill 'KILL', $self->processes;
+        my @ours = ($self->tree, $self->processes);
+        kill 'KILL', @ours;
+        @killed{@ours} = ();
         waitpid $pid, 1;
-        return !$self->processes;
+        return !grep { exists $killed{$_->{pid}} } all_processes();
     });
     delete $self->{pid};
     return;

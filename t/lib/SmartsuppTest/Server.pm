@@ -139,7 +139,7 @@ sub abort { my ($self) = @_; return $self->end($self->abort_signal) }
 sub end {
     my ($self, $signal) = @_;
     my $pid = $self->{pid} or return $self;
-    kill 'CONT', $self->processes;
+    $self->resume;
     kill $signal, $pid;
     $self->wait_for(sub { waitpid $pid, 1; return !$self->processes });
     $self->kill9;
@@ -147,10 +147,6 @@ sub end {
 }
 
 sub restart { my ($self) = @_; return $self->stop->start }
-
-# All of its processes stand still, or go on.
-sub pause  { my ($self) = @_; kill 'STOP', $self->processes; return }
-sub resume { my ($self) = @_; kill 'CONT', $self->processes; return }
 
 # A DBI handle as its administrator; texts are characters.
 sub connect {

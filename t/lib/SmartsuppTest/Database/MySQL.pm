@@ -5,15 +5,34 @@ package SmartsuppTest::Database::MySQL;
 use strict;
 use warnings;
 
+use File::Temp ();
+
 use SmartsuppTest::Database::Served ();
+use SmartsuppTest::Process ();
 
 our @ISA = ('SmartsuppTest::Database::Served');
 
 sub server_name { return 'mariadb' }
 sub driver      { return 'mysql' }
 
+# The timeout that conf/ tells to set in the server's my.cnf, in a file of our
+# own.
+sub environment {
+    my ($self) = @_;
+    return {} if !$self->{shipped};
+    my $folder = $self->{my_cnf} //= File::Temp->newdir('smartsupp-XXXXXXXX',
+        DIR => '/var/tmp');
+    chmod 0755, $folder;
+    my ($group) = SmartsuppTest::Httpd::shipped('smartsupp_hook-mysql.conf')
+        =~ /^#\s+(\[smartsupp_hook\]\n#\s+connect-timeout = \d+\n)/m
+        or die "conf/ has no connect-timeout\n";
+    SmartsuppTest::Process::spew("$folder/my.cnf", $group =~ s/^#\s+//mgr);
+    return {MYSQL_HOME => "$folder"};
+}
+
 sub params {
     my ($self) = @_;
+    return $self->shipped_params if $self->{shipped};
     return sprintf 'host=127.0.0.1,port=%d,user=%s,pass=%s,dbname=%s,'
         . 'reconnect=%d', $self->port, $self->user, $self->password,
         $self->name, $self->{reconnect} // 0;

@@ -14,6 +14,7 @@ sub driver      { return 'pgsql' }
 
 sub params {
     my ($self) = @_;
+    return $self->shipped_params if $self->{shipped};
     return sprintf 'host=127.0.0.1 port=%d dbname=%s user=%s password=%s'
         . ' connect_timeout=10 client_encoding=UTF8', $self->port, $self->name,
         $self->user, $self->password;

@@ -25,6 +25,22 @@ sub connect { return $_[0]->server->connect($_[0]->name) }
 sub writer  { return $_[0]->connect }
 sub exists  { return scalar $_[0]->tables }
 
+# What conf/ has for this driver, with another place and name.
+sub shipped_params {
+    my ($self) = @_;
+    require SmartsuppTest::Httpd;
+    my $conf = SmartsuppTest::Httpd::shipped('smartsupp_hook-' . $self->kind
+        . '.conf');
+    my ($params) = $conf =~ /^DBDParams "(.*)"$/m
+        or die "conf/ has no DBDParams\n";
+    my %value = (port => $self->port, dbname => $self->name,
+        user => $self->user, qr/pass(?:word)?/ => $self->password);
+    for my $name (keys %value) {
+        $params =~ s/\b($name)=[^ ,]*/$1=$value{$name}/ or die "no $name\n";
+    }
+    return $params;
+}
+
 # The names of all tables; the columns of a table or view as {name => type},
 # spelled as the README does.
 sub tables {
