@@ -49,6 +49,7 @@ typedef struct pass_t {
     int first;
     int in_flight;
     apr_size_t bytes;
+    apr_time_t progress; /* when the database last answered */
     int replayed;
     int failed;
     int failures; /* in a row */
@@ -252,11 +253,14 @@ static void launch(pass_t *pass, const char *name)
         pass->over = 1;
         return;
     }
-    pass->in_flight++;
+    if (pass->in_flight++ == 0) {
+        pass->progress = apr_time_now();
+    }
     pass->bytes += flight->delivery->body_length;
 }
 
-/* Wait for the one that was launched first. */
+/* Wait for the one that was launched first; as long as the database goes on
+ * answering, for however long it takes to come to it. */
 static void land(pass_t *pass)
 {
     smartsupp_drain_t *drain = pass->drain;
@@ -264,8 +268,11 @@ static void land(pass_t *pass)
     smartsupp_batch_outcome_t outcome;
     apr_status_t rv = smartsupp_commit_wait(
         &outcome, pass->room, flight->entry,
-        apr_time_now() + smartsupp_config_database_wait(drain->server));
+        pass->progress + smartsupp_config_database_wait(drain->server));
 
+    if (rv != APR_TIMEUP) {
+        pass->progress = apr_time_now();
+    }
     apr_pool_clear(pass->scratch);
     pass->first = (pass->first + 1) % FLIGHTS_MAX;
     pass->in_flight--;

@@ -27,6 +27,7 @@ void smartsupp_batch_interrupt(smartsupp_batch_worker_t *worker)
 {
     int socket = take_socket(worker);
 
+    __atomic_store_n(&worker->hurry, 1, __ATOMIC_RELAXED);
     if (socket >= 0) {
         (void)shutdown(socket, SHUT_RDWR);
         (void)close(socket);
@@ -170,7 +171,9 @@ static apr_status_t persist(smartsupp_batch_worker_t *worker,
     do {
         rv = attempt(worker, span);
         tries++;
-    } while (rv != APR_SUCCESS && is_worth_another(span, tries));
+    } while (rv != APR_SUCCESS &&
+             !__atomic_load_n(&worker->hurry, __ATOMIC_RELAXED) &&
+             is_worth_another(span, tries));
     return rv;
 }
 

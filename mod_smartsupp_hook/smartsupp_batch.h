@@ -68,6 +68,7 @@ typedef struct smartsupp_batch_worker_t {
     apr_pool_t *scratch; /* cleared by its owner after each batch */
     int schema_ready;
     int socket; /* of the connection in use, or -1: see the interrupt */
+    int hurry;  /* atomic, cleared by its owner: try nothing again */
 } smartsupp_batch_worker_t;
 
 /** Store the batch and set all of its outcomes. */
@@ -76,9 +77,9 @@ void smartsupp_batch_store(smartsupp_batch_worker_t *worker,
 
 /**
  * Make the call to the database fail in which a worker hangs, by closing the
- * connection under it. From any thread, also inside a signal handler. Does
- * nothing where the worker has no connection (it may be waiting for one), or
- * where the driver has no socket to tell.
+ * connection under it, and let it not try again. From any thread, also inside a
+ * signal handler. Where the worker has no connection (it may be waiting for
+ * one), or the driver has no socket to tell, the call goes on.
  */
 void smartsupp_batch_interrupt(smartsupp_batch_worker_t *worker);
 

@@ -6,6 +6,10 @@
  * one delivery more than the capacity may wait. */
 #define WELL apr_time_from_msec(100)
 
+/* What part of its bound a stop gives a writer that is stuck: what it has was
+ * given up by those who had waited for it. */
+#define STUCK_FRACTION 4
+
 /* How often a stop looks again whether the writer has gone. */
 #define STOP_POLL apr_time_from_msec(5)
 
@@ -297,6 +301,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
 
 typedef enum room_state_e {
     ROOM_BUSY,    /* or not to be told */
+    ROOM_STUCK,   /* with what nobody waits for any more */
     ROOM_WAITED,  /* the writers have ended; some have not read the answer */
     ROOM_DESERTED /* nobody knows it any more */
 } room_state_e;
@@ -314,15 +319,25 @@ static int are_done(smartsupp_commit_t *commit)
     return count_left(commit) == 0;
 }
 
-static void interrupt_writers(smartsupp_commit_t *commit)
+/* Interrupt the writers that are stuck, or all. Under the mutex.
+ * @return whether all that are at work are stuck */
+static int interrupt_writers(smartsupp_commit_t *commit, int all)
 {
+    int are_stuck = 1;
     int i;
 
     for (i = 0; i < commit->config.writers; i++) {
-        if (commit->writers[i]) {
-            smartsupp_batch_interrupt(&commit->writers[i]->worker);
+        smartsupp_writer_t *writer = commit->writers[i];
+
+        if (!writer || writer->done) {
+            continue;
+        }
+        are_stuck = are_stuck && writer->stuck;
+        if (writer->stuck || all) {
+            smartsupp_batch_interrupt(&writer->worker);
         }
     }
+    return are_stuck;
 }
 
 /* Close the room, and tell its state without ever blocking: a prefork child is
@@ -340,8 +355,8 @@ static room_state_e close_room(smartsupp_commit_t *commit, int hurry)
     if (are_done(commit)) {
         state = commit->waiting > 0 ? ROOM_WAITED : ROOM_DESERTED;
     }
-    else if (hurry) {
-        interrupt_writers(commit);
+    else if (interrupt_writers(commit, hurry) && commit->waiting == 0) {
+        state = ROOM_STUCK;
     }
     apr_thread_mutex_unlock(commit->mutex);
     return state;
@@ -355,8 +370,10 @@ apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,
     int i;
 
     while ((state = close_room(commit, apr_time_now() - start > bound / 2)) ==
-           ROOM_BUSY) {
-        if (apr_time_now() - start > bound) {
+               ROOM_BUSY ||
+           state == ROOM_STUCK) {
+        if (apr_time_now() - start >
+            (state == ROOM_STUCK ? bound / STUCK_FRACTION : bound)) {
             return APR_TIMEUP;
         }
         apr_sleep(STOP_POLL);

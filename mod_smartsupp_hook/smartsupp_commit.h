@@ -104,9 +104,10 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
                                    apr_time_t deadline);
 
 /**
- * Refuse new deliveries, finish those that wait and end the writer; where it
- * is not done after half of the bound, shut its connection down. The room is
- * freed unless someone has yet to read an answer: then it is left to the end
+ * Refuse new deliveries, finish those that wait and end the writers. The
+ * connection of one that is not done after half of the bound, or is stuck, is
+ * shut down; for one that is stuck a quarter of the bound is enough. The room
+ * is freed unless someone has yet to read an answer: then it is left to the end
  * of the process.
  *
  * @return APR_SUCCESS; APR_TIMEUP: a writer was not done within the bound

@@ -113,6 +113,7 @@ static void answer(smartsupp_writer_t *writer)
     writer->since = 0;
     writer->stuck = 0;
     writer->interrupted = 0;
+    __atomic_store_n(&writer->worker.hurry, 0, __ATOMIC_RELAXED);
     for (i = 0; i < writer->batch.count; i++) {
         writer->entries[i]->outcome = writer->batch.outcomes[i];
         writer->entries[i]->state = SMARTSUPP_COMMIT_DONE;
