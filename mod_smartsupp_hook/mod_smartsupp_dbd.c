@@ -85,9 +85,14 @@ static int same(const char *a, const char *b)
     return a && b ? !strcmp(a, b) : a == b;
 }
 
+static int is_driver(const smartsupp_database_t *database, const char *name)
+{
+    return database->driver && !strcasecmp(database->driver, name);
+}
+
 static int is_sqlite(const smartsupp_database_t *database)
 {
-    return database->driver && !strcasecmp(database->driver, "sqlite3");
+    return is_driver(database, "sqlite3");
 }
 
 /* A database that an earlier server has named already, or NULL. */
@@ -375,12 +380,16 @@ static int capacity(void)
     return threads <= 1 ? 1 : threads - (threads + 3) / 4;
 }
 
-/* SQLite lets one write at a time, and with prefork mod_dbd has one connection
- * only. Elsewhere the server's own work is the limit, and while one transaction
- * waits for the disk it can do another's. */
+/* Where the server's own work is the limit, it can do another transaction's
+ * while one waits for the disk. Not so SQLite; with prefork mod_dbd has one
+ * connection; and one is what a try once more gets past where its check does
+ * not notice that the server has ended both (odbc). */
 static int writers(const smartsupp_database_t *database)
 {
-    return is_sqlite(database) || capacity() == 1 ? 1 : WRITERS;
+    return capacity() > 1 && (is_driver(database, "pgsql") ||
+                              is_driver(database, "mysql"))
+               ? WRITERS
+               : 1;
 }
 
 static apr_interval_time_t hang(const smartsupp_database_t *database)
