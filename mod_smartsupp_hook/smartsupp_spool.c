@@ -90,9 +90,9 @@ static apr_status_t temp_path(char path[SMARTSUPP_SPOOL_FOLDER_PATH],
     smartsupp_spool_folder_t tmp = smartsupp_spool_folder_tmp(spool);
     char name[SMARTSUPP_SPOOL_FOLDER_NAME];
 
-    snprintf(name, sizeof(name), "%" APR_INT64_T_FMT "-%ld-%u",
-             (apr_int64_t)apr_time_now(), (long)getpid(),
-             __atomic_add_fetch(spool->serial, 1, __ATOMIC_RELAXED));
+    (void)snprintf(name, sizeof(name), "%" APR_INT64_T_FMT "-%ld-%u",
+                   (apr_int64_t)apr_time_now(), (long)getpid(),
+                   __atomic_add_fetch(spool->serial, 1, __ATOMIC_RELAXED));
     return smartsupp_spool_folder_path(path, &tmp, name);
 }
 
@@ -286,6 +286,7 @@ apr_status_t smartsupp_spool_read(smartsupp_delivery_t **delivery,
     smartsupp_spool_folder_t folder = smartsupp_spool_folder_new(spool);
     char path[SMARTSUPP_SPOOL_FOLDER_PATH];
     smartsupp_spool_header_t header;
+    apr_size_t size;
     char *copy;
     apr_status_t rv = smartsupp_spool_folder_path(path, &folder, name);
 
@@ -295,12 +296,13 @@ apr_status_t smartsupp_spool_read(smartsupp_delivery_t **delivery,
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    copy = apr_palloc((*delivery)->pool, strlen(header.server) + 1);
+    size = strlen(header.server) + 1;
+    copy = apr_palloc((*delivery)->pool, size);
     if (!copy) {
         smartsupp_delivery_release(*delivery);
         return APR_ENOMEM;
     }
-    *server = strcpy(copy, header.server);
+    *server = memcpy(copy, header.server, size);
     return APR_SUCCESS;
 }
 

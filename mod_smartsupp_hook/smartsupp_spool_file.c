@@ -144,7 +144,9 @@ static apr_status_t read_body(smartsupp_delivery_t *delivery,
 
 apr_status_t smartsupp_spool_file_error(void)
 {
-    return errno == EDQUOT ? APR_ENOSPC : APR_FROM_OS_ERROR(errno);
+    return errno == 0        ? APR_EGENERAL
+           : errno == EDQUOT ? APR_ENOSPC
+                             : APR_FROM_OS_ERROR(errno);
 }
 
 apr_status_t smartsupp_spool_file_write(const char *path, const char *text,

@@ -48,7 +48,8 @@ static apr_status_t free_path(char path[SMARTSUPP_SPOOL_FOLDER_PATH],
             snprintf(aside, sizeof(aside), "%.*s" DAMAGED, (int)kept, name);
 
         if (i > 1) {
-            snprintf(aside + end, sizeof(aside) - (apr_size_t)end, ".%d", i);
+            (void)snprintf(aside + end, sizeof(aside) - (apr_size_t)end, ".%d",
+                           i);
         }
         rv = smartsupp_spool_folder_path(path, rejected, aside);
         if (rv != APR_SUCCESS) {
@@ -151,8 +152,9 @@ void smartsupp_spool_folder_note_oldest(smartsupp_spool_usage_t *usage,
 void smartsupp_spool_folder_name(char name[SMARTSUPP_SPOOL_FOLDER_NAME],
                                  const smartsupp_spool_header_t *header)
 {
-    snprintf(name, SMARTSUPP_SPOOL_FOLDER_NAME, "%0*" APR_INT64_T_FMT "-%s",
-             TIME_DIGITS, header->received_at, header->body_sha256);
+    (void)snprintf(name, SMARTSUPP_SPOOL_FOLDER_NAME,
+                   "%0*" APR_INT64_T_FMT "-%s", TIME_DIGITS,
+                   header->received_at, header->body_sha256);
 }
 
 apr_int64_t smartsupp_spool_folder_received(const char *name)

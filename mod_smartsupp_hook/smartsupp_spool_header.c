@@ -80,6 +80,11 @@ static int take_number(apr_int64_t *number, cursor_t *cursor, const char *name,
     return *number <= max;
 }
 
+static int is_hex_digit(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+}
+
 static int take_digest(char digest[SMARTSUPP_SHA256_HEX + 1], cursor_t *cursor,
                        const char *name)
 {
@@ -91,7 +96,7 @@ static int take_digest(char digest[SMARTSUPP_SHA256_HEX + 1], cursor_t *cursor,
         return 0;
     }
     for (i = 0; i < value.length; i++) {
-        if (!memchr("0123456789abcdef", value.start[i], 16)) {
+        if (!is_hex_digit(value.start[i])) {
             return 0;
         }
     }
