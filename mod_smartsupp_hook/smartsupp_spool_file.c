@@ -99,6 +99,7 @@ static apr_status_t open_file(opened_t *opened, const char *path)
 {
     apr_status_t rv;
 
+    memset(opened, 0, sizeof(*opened));
     /* A fifo would block, a terminal would become ours. */
     opened->file =
         open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
