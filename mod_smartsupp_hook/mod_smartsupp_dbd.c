@@ -399,6 +399,20 @@ static apr_interval_time_t hang(const smartsupp_database_t *database)
     return bound > HANG_LEAST ? bound : HANG_LEAST;
 }
 
+void smartsupp_dbd_end_if_held(void)
+{
+    int i;
+
+    for (i = 0; i < databases->nelts; i++) {
+        smartsupp_database_t *database =
+            APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
+
+        if (database->commit && smartsupp_commit_is_held(database->commit)) {
+            _exit(0);
+        }
+    }
+}
+
 static apr_status_t stop_writers(void *unused)
 {
     apr_time_t deadline = apr_time_now() + STOP_BOUND;
@@ -406,6 +420,7 @@ static apr_status_t stop_writers(void *unused)
     int i;
 
     (void)unused;
+    smartsupp_dbd_end_if_held();
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);

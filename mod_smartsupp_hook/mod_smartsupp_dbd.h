@@ -33,6 +33,14 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server);
 /** The commit room for the server's deliveries; NULL where none was made. */
 smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
 
+/**
+ * End the process where it can only end like that: a child of prefork is told
+ * to stop inside a signal handler, and where its one thread was interrupted
+ * while it held a commit room, whoever waits for another thread waits for ever.
+ * The delivery was not answered. For any cleanup that will join a thread.
+ */
+void smartsupp_dbd_end_if_held(void);
+
 /** Whether two servers store in the same database, under the same prefix. */
 int smartsupp_dbd_same(const server_rec *one, const server_rec *other);
 

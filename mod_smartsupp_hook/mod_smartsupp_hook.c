@@ -78,8 +78,9 @@ static void register_hooks(apr_pool_t *pool)
     ap_hook_post_config(post_config, after_dbd, before_watchdog,
                         APR_HOOK_MIDDLE);
 
-    /* in each child: after mod_dbd has made its pools */
-    ap_hook_child_init(child_init, after_dbd, NULL, APR_HOOK_MIDDLE);
+    /* in each child: after mod_dbd has made its pools, and before mod_watchdog
+     * starts its threads, so that at the end these are joined first */
+    ap_hook_child_init(child_init, after_dbd, before_watchdog, APR_HOOK_MIDDLE);
 
     /* each request to a URL whose handler we are */
     ap_hook_handler(smartsupp_receive_handler, NULL, NULL, APR_HOOK_MIDDLE);

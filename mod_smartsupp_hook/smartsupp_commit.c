@@ -13,6 +13,9 @@
 /* How often a stop looks again whether the writer has gone. */
 #define STOP_POLL apr_time_from_msec(5)
 
+/* How often it looks whether the mutex is free. */
+#define HELD_TRIES 20
+
 apr_status_t smartsupp_commit_create(smartsupp_commit_t **commit,
                                      const smartsupp_commit_config_t *config)
 {
@@ -360,6 +363,20 @@ static room_state_e close_room(smartsupp_commit_t *commit, int hurry)
     }
     apr_thread_mutex_unlock(commit->mutex);
     return state;
+}
+
+int smartsupp_commit_is_held(smartsupp_commit_t *commit)
+{
+    int tries = HELD_TRIES;
+
+    while (apr_thread_mutex_trylock(commit->mutex) != APR_SUCCESS) {
+        if (--tries == 0) {
+            return 1;
+        }
+        apr_sleep(STOP_POLL);
+    }
+    apr_thread_mutex_unlock(commit->mutex);
+    return 0;
 }
 
 apr_status_t smartsupp_commit_stop(smartsupp_commit_t *commit,

@@ -104,6 +104,13 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
                                    apr_time_t deadline);
 
 /**
+ * Whether the room's mutex is held for longer than any thread of it ever does:
+ * then its holder is the caller itself, which was interrupted by a signal. From
+ * a signal handler, before it waits for any thread. Takes 100 ms at most.
+ */
+int smartsupp_commit_is_held(smartsupp_commit_t *commit);
+
+/**
  * Refuse new deliveries, finish those that wait and end the writers. The
  * connection of one that is not done after half of the bound, or is stuck, is
  * shut down; for one that is stuck a quarter of the bound is enough. The room

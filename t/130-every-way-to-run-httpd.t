@@ -346,9 +346,8 @@ sub http2 {
     my $cut = SmartsuppTest::Http2->connect($httpd);
     $cut->begin($body, 10_000) for 1 .. 3;
     $cut->{connection}->abort;
-    $httpd->wait_for(sub {
-        return 6 <= (() = $httpd->log =~ /SMARTSUPP0213/g);
-    });
+    # not each of them has come to a thread before it ended
+    $httpd->wait_for(sub { $httpd->log =~ /SMARTSUPP0213/ });
     is post($httpd, sample())->{result}, 'stored', 'the server goes on';
     is $count->(), STREAMS + 10 + 1, 'what was cut off is not stored';
     is $database->orphans, 0, 'no orphans';
