@@ -7,6 +7,7 @@
 #include <apr_global_mutex.h>
 #include <apr_optional.h>
 #include <apr_strings.h>
+#include <apr_thread_mutex.h>
 #include <ap_mpm.h>
 #include <http_config.h>
 #include <mod_dbd.h>
@@ -459,11 +460,30 @@ static int turn_is_known(int index)
     return 0;
 }
 
+/*
+ * A child of prefork has an allocator without a mutex, for its one thread, and
+ * the pools of mod_dbd's connections take their memory from it too, in the
+ * writer's thread. Give it one; a nested one, because the child ends inside a
+ * signal handler, which may have interrupted whoever holds it.
+ */
+static void share_allocator(apr_pool_t *pchild)
+{
+    apr_allocator_t *allocator = apr_pool_allocator_get(pchild);
+    apr_thread_mutex_t *mutex;
+
+    if (!apr_allocator_mutex_get(allocator) &&
+        apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_NESTED, pchild) ==
+            APR_SUCCESS) {
+        apr_allocator_mutex_set(allocator, mutex);
+    }
+}
+
 void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
 {
     int i;
 
     (void)main_server;
+    share_allocator(pchild);
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
