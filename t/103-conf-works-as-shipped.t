@@ -79,6 +79,10 @@ for my $name (sort keys %parts) {
         my $answer = post($httpd, sample(),
             path => '/smartsupp-hook?token=LONG-RANDOM-WORD');
         is $answer->{result}, 'stored', 'with it: stored';
+        # written after the answer is sent
+        my $written = $httpd->path('logs/smartsupp.log');
+        $httpd->wait_for(sub {
+            eval { SmartsuppTest::Process::slurp($written) } =~ / stored / });
         my ($hook, $access) = map { eval { SmartsuppTest::Process::slurp(
             $httpd->path("logs/$_")) } // '' } qw(smartsupp.log access.log);
         like $hook, qr/"POST \/smartsupp-hook HTTP\/1.1" 200 \d+ stored \d+ ms/,
