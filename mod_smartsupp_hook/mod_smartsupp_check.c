@@ -108,13 +108,20 @@ static int refuse(const smartsupp_site_t *site, const char *reason)
     return HTTP_INTERNAL_SERVER_ERROR;
 }
 
+static int is_folder(const char *path, apr_pool_t *pool)
+{
+    apr_finfo_t info;
+
+    return apr_stat(&info, path, APR_FINFO_TYPE, pool) == APR_SUCCESS &&
+           info.filetype == APR_DIR;
+}
+
 /* SQLite opens whatever path it is given, and relative ones from a folder
  * that differs between httpd's ways to start. */
 static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
 {
     const char *params = site->params ? site->params : "";
     const char *folder = ap_make_dirstr_parent(pool, params);
-    apr_finfo_t info;
 
     if (*params != '/') {
         return refuse(site,
@@ -123,8 +130,7 @@ static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
                                   "absolute path of the SQLite file, and is \"",
                                   params, "\"", NULL));
     }
-    if (apr_stat(&info, params, APR_FINFO_TYPE, pool) == APR_SUCCESS &&
-        info.filetype == APR_DIR) {
+    if (is_folder(params, pool)) {
         return refuse(site, apr_pstrcat(pool,
                                         "SMARTSUPP0105: DBDParams names the "
                                         "folder ",
@@ -133,8 +139,7 @@ static int check_sqlite_path(const smartsupp_site_t *site, apr_pool_t *pool)
                                         "in it",
                                         NULL));
     }
-    if (apr_stat(&info, folder, APR_FINFO_TYPE, pool) != APR_SUCCESS ||
-        info.filetype != APR_DIR) {
+    if (!is_folder(folder, pool)) {
         return refuse(site,
                       apr_pstrcat(pool, "SMARTSUPP0104: the folder ", folder,
                                   " of the SQLite file is missing: create it, "
@@ -160,7 +165,6 @@ static int check_spool(const smartsupp_site_t *site, apr_pool_t *pool)
 {
     const char *path = smartsupp_config_spool_path(site->server);
     const char *parent;
-    apr_finfo_t info;
 
     if (!path) {
         return OK;
@@ -170,8 +174,7 @@ static int check_spool(const smartsupp_site_t *site, apr_pool_t *pool)
                             "which drains it: add LoadModule watchdog_module");
     }
     parent = ap_make_dirstr_parent(pool, path);
-    if (apr_stat(&info, parent, APR_FINFO_TYPE, pool) != APR_SUCCESS ||
-        info.filetype != APR_DIR) {
+    if (!is_folder(parent, pool)) {
         return refuse(site,
                       apr_pstrcat(pool, "SMARTSUPP0112: the folder ", parent,
                                   " that SmartsuppSpool is to be made in is "

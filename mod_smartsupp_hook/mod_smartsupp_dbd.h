@@ -1,11 +1,7 @@
 /*
- * The only user of mod_dbd. For each database and table prefix that the
- * configuration names it keeps one commit room per child, and lends that
- * room's writer a connection for as long as a batch takes.
- *
- * SQLite lets one connection write at a time, and apr_dbd answers the others
- * with sleeps of 100 ms; so the writers of all children take turns at a global
- * mutex per SQLite file instead (reference/apr_dbd.md, section 3).
+ * The databases that the configuration names, each once, however many servers
+ * store in it; and in each child a commit room for each of them, which goes
+ * with the child.
  */
 #ifndef MOD_SMARTSUPP_DBD_H
 #define MOD_SMARTSUPP_DBD_H
@@ -37,7 +33,8 @@ smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
  * End the process where it can only end like that: a child of prefork is told
  * to stop inside a signal handler, and where its one thread was interrupted
  * while it held a commit room, whoever waits for another thread waits for ever.
- * The delivery was not answered. For any cleanup that will join a thread.
+ * The delivery was not answered. For any cleanup that will join a thread; in
+ * other MPMs, and in other threads, it does nothing.
  */
 void smartsupp_dbd_end_if_held(void);
 

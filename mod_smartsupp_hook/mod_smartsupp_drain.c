@@ -116,7 +116,7 @@ static void fail(pass_t *pass, const flight_t *flight)
 
     pass->failed++;
     if (!flight->alone) {
-        drain->careful = 1;
+        drain->careful = FLIGHTS_MAX;
         pass->again = 1;
         pass->over = 1;
         return;
@@ -234,7 +234,7 @@ static apr_status_t load(flight_t *flight, pass_t *pass, const char *name)
     return rv;
 }
 
-static void launch(pass_t *pass, const char *name)
+static void launch(pass_t *pass, const char *name, int alone)
 {
     flight_t *flight =
         &pass->flights[(pass->first + pass->in_flight) % FLIGHTS_MAX];
@@ -244,7 +244,7 @@ static void launch(pass_t *pass, const char *name)
     if (load(flight, pass, name) != APR_SUCCESS) {
         return;
     }
-    flight->alone = pass->drain->careful;
+    flight->alone = alone;
     rv = smartsupp_commit_submit(&flight->entry, pass->room, flight->delivery,
                                  SMARTSUPP_COMMIT_REPLAY);
     if (rv != APR_SUCCESS) {
@@ -280,7 +280,7 @@ static void land(pass_t *pass)
     if (rv == APR_SUCCESS) {
         pass->replayed++;
         pass->failures = 0;
-        drain->careful = 0;
+        drain->careful -= drain->careful > 0;
         drain->suspects_pause = 0;
         count(pass, SMARTSUPP_REPLAYED);
         done(pass, flight->name);
@@ -311,8 +311,7 @@ static void fly(pass_t *pass, const apr_array_header_t *names, int suspects)
             const char *name = APR_ARRAY_IDX(names, next++, const char *);
 
             if (is_suspect(drain, name) == suspects) {
-                drain->careful |= suspects;
-                launch(pass, name);
+                launch(pass, name, most == 1);
             }
         }
         if (pass->in_flight == 0) {
@@ -356,6 +355,8 @@ static smartsupp_drain_e ended(const pass_t *pass,
         return SMARTSUPP_DRAIN_MORE;
     }
     if (pass->failures >= OUTAGE || (pass->failed > 0 && !pass->replayed)) {
+        /* no delivery is to blame: one shows whether it is over */
+        pass->drain->careful = 1;
         return SMARTSUPP_DRAIN_OUTAGE;
     }
     return names->nelts == NAMES_MAX && pass->replayed > 0 && !pass->over

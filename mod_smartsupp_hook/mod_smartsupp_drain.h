@@ -27,7 +27,7 @@ typedef struct smartsupp_drain_t {
 
     /* the pass's own */
     apr_allocator_t *deliveries; /* NULL: not prepared yet */
-    int careful;                 /* one by one, until one is committed */
+    int careful;                 /* so many are to be committed one by one */
     apr_pool_t *suspects_pool;
     apr_hash_t *suspects; /* names */
     apr_time_t suspects_due;

@@ -117,22 +117,4 @@ apr_status_t smartsupp_conversation_decode(smartsupp_delivery_t *delivery,
                                            smartsupp_problems_t *errors,
                                            apr_size_t max_values);
 
-/* What decides which of two versions of one conversation is the newer. */
-typedef struct smartsupp_version_t {
-    apr_int64_t end_at; /* SMARTSUPP_NULL is the lowest */
-    apr_int64_t message_rows;
-    apr_int64_t received_at;
-    const char *body_sha256;
-} smartsupp_version_t;
-
-/**
- * Compare two versions in that order: end_at, message_rows, received_at,
- * body_sha256. A total order, so that deliveries in any order leave the same
- * one (design.md, promise 2).
- *
- * @return below, equal to or above 0 as a is older, the same or newer than b
- */
-int smartsupp_version_compare(const smartsupp_version_t *a,
-                              const smartsupp_version_t *b);
-
 #endif

@@ -7,6 +7,7 @@
 #include <apr_time.h>
 
 #include "smartsupp_rows.h"
+#include "smartsupp_version.h"
 
 /* A conversation that is to be stored: the newest version in the batch. */
 typedef struct candidate_t {

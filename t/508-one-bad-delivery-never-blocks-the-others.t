@@ -37,6 +37,8 @@ subtest 'pgsql, too slow' => sub {
             . $database->name . " SET statement_timeout = '100ms'";
     });
 } if SmartsuppTest::Database->kinds('pgsql');
+subtest 'in the middle of a batch' => \&is_found_soon
+    if SmartsuppTest::Database->kinds('pgsql');
 done_testing;
 
 # What a trigger does so that a delivery fails, and not for good.
@@ -172,6 +174,33 @@ sub never_blocks {
     $httpd->expect_log(qw(SMARTSUPP0502 SMARTSUPP0215));
     $httpd->allow_log('SMARTSUPP0301', qr/\[dbd:error\]/, qr/\[dbd_odbc\]/,
         qr/^ *\w{5} *$/);
+    $httpd->done;
+    return;
+}
+
+# One that fails as if the database were down takes its whole batch with it,
+# again and again until it is found: that may not take a pass for each of those
+# before it.
+sub is_found_soon {
+    my $httpd = SmartsuppTest::Httpd->new(database => 'pgsql', conf => $conf);
+    my $database = $httpd->database;
+    my $spool = SmartsuppTest::Spool->of($httpd);
+    $httpd->start;
+    is post($httpd, body('first'))->{result}, 'stored', 'the tables are there';
+    $httpd->stop;
+    $database->change(trigger($database, fails('pgsql')));
+    my $received = 1e12;
+    for my $n (1 .. GOOD) {
+        $spool->put(body($n == GOOD / 2 ? 'ailing' : "good $n"),
+            received => $received++);
+    }
+    $httpd->start;
+    ok $httpd->wait_for(sub { $spool->names('new') == 1 }),
+        'all others are drained';
+    my @passes = $httpd->log =~ /SMARTSUPP0508/g;
+    cmp_ok scalar @passes, '<=', 3, 'in a few passes';
+    $httpd->stop;
+    $httpd->allow_log('SMARTSUPP0301', qr/\[dbd:error\]/, qr/\[dbd_odbc\]/);
     $httpd->done;
     return;
 }
