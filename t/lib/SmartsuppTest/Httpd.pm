@@ -35,6 +35,8 @@ use SmartsuppTest::Process qw(ordinary_user become slurp spew);
 
 our @ISA = ('SmartsuppTest::Process');
 
+use constant LATE => 6; # an end that takes longer is looked into, in seconds
+
 my $checkout = Cwd::realpath(dirname(__FILE__) . '/../../..');
 my @modules = qw(log_config unixd authz_core authz_host);
 
@@ -260,9 +262,15 @@ sub stop {
     my $pid = $self->{pid} or return 1;
     my $gone = 1;
     if (kill 'TERM', grep { $_ == $pid } $self->processes) {
+        my $late = time + LATE;
         $gone = $self->wait_for(sub {
             waitpid $pid, 1;
-            return !$self->processes;
+            my @left = $self->processes;
+            if (@left && $late && time >= $late) {
+                Test::More::diag($self->where_they_stand(@left));
+                $late = 0;
+            }
+            return !@left;
         });
     }
     $self->kill9;

@@ -139,6 +139,22 @@ sub all_processes {
     return @found;
 }
 
+# What the threads of processes wait for, as the kernel and, where there is one,
+# the debugger tell: for a failure that does not come back when it is called.
+sub where_they_stand {
+    my ($self, @pids) = @_;
+    my @told;
+    for my $pid (@pids) {
+        for my $thread (glob "/proc/$pid/task/*") {
+            push @told, join ' ', $thread, map { eval { slurp("$thread/$_") }
+                // '' } qw(wchan syscall);
+        }
+        push @told, grep { /^(#|Thread)/ } split /^/,
+            qx(timeout 20 gdb -p $pid -batch -ex 'thread apply all bt' 2>&1);
+    }
+    return @told;
+}
+
 # All of its processes stand still, or go on. The first one stands still before
 # the others, so that it starts no more of them.
 sub pause {
