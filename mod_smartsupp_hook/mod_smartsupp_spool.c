@@ -119,6 +119,14 @@ static int is_restart(void)
     return generation > 0;
 }
 
+static int is_threaded(void)
+{
+    int threaded = 0;
+
+    ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+    return threaded != AP_MPMQ_NOT_SUPPORTED;
+}
+
 /* The spool of that folder, for the server that is the first to name it. NULL:
  * the start must fail, and the log tells why. */
 static smartsupp_spool_t *open_spool(server_rec *server, const char *path,
@@ -133,6 +141,10 @@ static smartsupp_spool_t *open_spool(server_rec *server, const char *path,
     }
     spool = smartsupp_spool_create(
         path, smartsupp_config_spool_max_size(server), usage, pconf);
+    if (is_threaded() &&
+        smartsupp_spool_share_syncs(spool, pconf) != APR_SUCCESS) {
+        return NULL;
+    }
     if (make_folders(server, spool, ptemp) == APR_SUCCESS) {
         apr_array_header_t *names;
         int left = 0;

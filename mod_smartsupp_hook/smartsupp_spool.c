@@ -13,6 +13,7 @@
 
 #include "smartsupp_spool_file.h"
 #include "smartsupp_spool_folder.h"
+#include "smartsupp_spool_sync.h"
 
 /* What an ordinary delivery takes at most. */
 #define ORDINARY_SIZE (64 * 1024)
@@ -117,6 +118,20 @@ static apr_status_t write_temp(char path[SMARTSUPP_SPOOL_FOLDER_PATH],
     return rv;
 }
 
+static int is_new(const smartsupp_spool_folder_t *folder)
+{
+    return folder->files == &folder->spool->usage->waiting;
+}
+
+static apr_status_t sync_folder(const smartsupp_spool_folder_t *folder)
+{
+    smartsupp_spool_sync_t *shared = folder->spool->sync;
+
+    return shared && is_new(folder)
+               ? smartsupp_spool_sync_folder(shared, folder)
+               : smartsupp_spool_folder_sync(folder);
+}
+
 /* Rename a whole file from tmp/ to its place, for good. */
 static apr_status_t move_into_place(const char *temp, const draft_t *draft)
 {
@@ -133,11 +148,10 @@ static apr_status_t move_into_place(const char *temp, const draft_t *draft)
     if (rename(temp, path) != 0) {
         return smartsupp_spool_file_error();
     }
-    rv = smartsupp_spool_folder_sync(draft->folder);
+    rv = sync_folder(draft->folder);
     /* What it replaced was promised to another sender, and stays; and so may
      * meanwhile be what is in rejected/. */
-    if (rv != APR_SUCCESS && !replaces &&
-        draft->folder->files == &draft->folder->spool->usage->waiting) {
+    if (rv != APR_SUCCESS && !replaces && is_new(draft->folder)) {
         unlink(path);
     }
     if (rv == APR_SUCCESS && replaces && S_ISREG(other.st_mode)) {
@@ -184,7 +198,14 @@ smartsupp_spool_t *smartsupp_spool_create(const char *path,
     spool->max_size = max_size;
     spool->usage = usage;
     spool->serial = apr_pcalloc(pool, sizeof(*spool->serial));
+    spool->sync = NULL;
     return spool;
+}
+
+apr_status_t smartsupp_spool_share_syncs(smartsupp_spool_t *spool,
+                                         apr_pool_t *pool)
+{
+    return smartsupp_spool_sync_create(&spool->sync, pool);
 }
 
 const char *smartsupp_spool_path(const smartsupp_spool_t *spool)

@@ -33,7 +33,8 @@
  * damaged keeps its name there, with ".damaged" after it.
  *
  * How it gets there: the file is written under tmp/, fsynced, renamed into
- * new/, and new/ is fsynced; only then has smartsupp_spool_put succeeded. So a
+ * new/, and new/ is fsynced (once for several, where threads put at the same
+ * time); only then has smartsupp_spool_put succeeded. So a
  * name in new/ is a whole file, after a crash at any instant. How it goes: the
  * delivery is committed to the database, then its file is unlinked. A crash in
  * between means that it is committed again, which is harmless. There is no
@@ -89,6 +90,16 @@ smartsupp_spool_t *smartsupp_spool_create(const char *path,
                                           apr_int64_t max_size,
                                           smartsupp_spool_usage_t *usage,
                                           apr_pool_t *pool);
+
+/**
+ * Let threads of one process that put at the same time share the fsync of the
+ * folder. Not where a signal handler may end the process, as with prefork: the
+ * thread that it interrupts may have promised its fsync to another.
+ *
+ * @return APR_SUCCESS or the system's error
+ */
+apr_status_t smartsupp_spool_share_syncs(smartsupp_spool_t *spool,
+                                         apr_pool_t *pool);
 
 /** The path it was created with, without slashes at its end. */
 const char *smartsupp_spool_path(const smartsupp_spool_t *spool);

@@ -14,11 +14,14 @@
 /* Room for a name and its NUL. */
 #define SMARTSUPP_SPOOL_FOLDER_NAME 256
 
+typedef struct smartsupp_spool_sync_t smartsupp_spool_sync_t;
+
 struct smartsupp_spool_t {
     const char *path;
     apr_int64_t max_size;
     smartsupp_spool_usage_t *usage;
-    apr_uint32_t *serial; /* of the last file in tmp/; atomic */
+    apr_uint32_t *serial;         /* of the last file in tmp/; atomic */
+    smartsupp_spool_sync_t *sync; /* of new/; NULL: each syncs it alone */
 };
 
 /* One of the three, and what is counted of it: nothing, for tmp/. */

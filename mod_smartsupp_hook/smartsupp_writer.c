@@ -117,10 +117,11 @@ static void answer(smartsupp_writer_t *writer)
     for (i = 0; i < writer->batch.count; i++) {
         writer->entries[i]->outcome = writer->batch.outcomes[i];
         writer->entries[i]->state = SMARTSUPP_COMMIT_DONE;
-        apr_thread_cond_signal(writer->entries[i]->done);
     }
     apr_thread_mutex_unlock(commit->mutex);
     for (i = 0; i < writer->batch.count; i++) {
+        /* the entry is the delivery's, which we hold until here */
+        apr_thread_cond_signal(writer->entries[i]->done);
         smartsupp_delivery_release(writer->batch.deliveries[i]);
     }
 }

@@ -4,6 +4,7 @@
  * that text is never cut and odd values never refused.
  */
 #include "decoded.h"
+#include "smartsupp_version.h"
 
 static const char sample_dump[] =
     "208 1427470439703 1427470476687 1 0 1 0 1 0 36 14 14 5 11 5\n"

@@ -57,6 +57,13 @@ static void *scan_often(void *baton)
 
 enum { PUTTERS = 16 };
 
+static void share_syncs(bench_t *bench, int share)
+{
+    must(!share ||
+             smartsupp_spool_share_syncs(bench->spool, pool) == APR_SUCCESS,
+         "share syncs");
+}
+
 static void run_putters(putter_t *putters, bench_t *bench, int attempts)
 {
     int i;
@@ -83,7 +90,8 @@ static void join_putters(putter_t *sum, putter_t *putters)
     }
 }
 
-static void test_many_threads(void)
+/* Of a spool whose threads share their fsyncs, or do not. */
+static void test_many_threads(int share)
 {
     putter_t putters[PUTTERS];
     pthread_t scanner;
@@ -100,6 +108,7 @@ static void test_many_threads(void)
     size = bench.usage.waiting_bytes;
     for (round = 0; round < 5; round++) {
         make_bench(&bench, 40 * size);
+        share_syncs(&bench, share);
         run_putters(putters, &bench, 5);
         join_putters(&sum, putters);
         ok = ok && sum.kept <= 40 && sum.kept + sum.refused == 80 &&
@@ -109,6 +118,7 @@ static void test_many_threads(void)
     tap_ok(ok, "16 threads against a limit never pass it");
 
     make_bench(&bench, PLENTY);
+    share_syncs(&bench, share);
     run_putters(putters, &bench, 10);
     must(!pthread_create(&scanner, NULL, scan_often, &bench), "thread");
     join_putters(&sum, putters);
@@ -252,7 +262,8 @@ int main(void)
 {
     begin();
     test_lock();
-    test_many_threads();
+    test_many_threads(0);
+    test_many_threads(1);
     test_two_drainers();
     return end();
 }

@@ -43,14 +43,16 @@ sub variants {
             @$children } @$mpms;
 }
 
-# Keep-alive, no access log, and as many workers as connections at least, all
-# of them there from the start. A connection may idle while strace attaches.
+# Keep-alive, no access log, no .htaccess (as distributions ship httpd), and as
+# many workers as connections at least, all of them there from the start. A
+# connection may idle while strace attaches.
 sub make_httpd {
     my ($self, $conf, %options) = @_;
     return $self->{httpd} = SmartsuppTest::Httpd->new(mpm => $self->{mpm},
         log_level => 'warn', %options, conf => join "\n",
         'KeepAlive On', 'KeepAliveTimeout 60', 'MaxKeepAliveRequests 0',
-        'MaxConnectionsPerChild 0', $self->workers, $conf);
+        'MaxConnectionsPerChild 0', '<Directory "/">', 'AllowOverride None',
+        '</Directory>', $self->workers, $conf);
 }
 
 sub workers {

@@ -51,12 +51,17 @@ sub start {
     return;
 }
 
+# Not by deleting files: ext4 without a journal is slow to find an inode for a
+# new one where many were deleted in the last minute.
 sub clear {
     my ($self) = @_;
-    my $folder = $self->{httpd}->path('db/spool/new');
-    for my $name ($self->spooled) {
-        unlink "$folder/$name" or die "$folder/$name: $!\n";
-    }
+    my $httpd = $self->{httpd};
+    my $folder = $httpd->path('db/spool/new');
+    return if !-d $folder;
+    rename $folder, $httpd->path('db/cleared.' . ++$self->{cleared})
+        or die "$folder: $!\n";
+    mkdir $folder, 0700 or die "$folder: $!\n";
+    $httpd->give($folder);
     return;
 }
 
