@@ -173,6 +173,11 @@ const smartsupp_sql_dialect_t smartsupp_sql_postgresql = {
             {"utc", "to_char(timestamp 'epoch' + "
                     "m.sent_at / 1000 * interval '1 second', "
                     "'YYYY-MM-DD HH24:MI:SS')"},
+            /* since 14, and where it was built with lz4; for rows to come. A
+             * tenth of what a delivery costs the server is its own pglz */
+            {"compress", "DO $$BEGIN EXECUTE 'ALTER TABLE {prefix}conversation "
+                         "ALTER COLUMN body SET COMPRESSION lz4'; "
+                         "EXCEPTION WHEN others THEN NULL; END$$"},
             {"take_turn",
              "SELECT pg_advisory_lock(hashtext('smartsupp_hook {prefix}'))"},
             {"end_turn",

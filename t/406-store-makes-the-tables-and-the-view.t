@@ -46,6 +46,8 @@ for my $kind (SmartsuppTest::Database->kinds) {
         my $httpd = SmartsuppTest::Httpd->new(database => $kind)->start;
         tables_are_as_documented($httpd);
         view_reads_as_text($httpd);
+        body_is_compressed_fast($httpd->database)
+            if $httpd->database->dialect eq 'postgresql';
         $httpd->restart;
         schema_is_made_once($httpd);
         $httpd->done;
@@ -88,6 +90,17 @@ sub view_reads_as_text {
     is_deeply [sort keys %{$httpd->database->columns('smartsupp_transcript')}],
         [sort qw(account_id channel_id begin_at seq sent_at sent_utc who
             what)], 'its columns';
+    return;
+}
+
+# Where the server can: since PostgreSQL 14, and not in every build.
+sub body_is_compressed_fast {
+    my ($database) = @_;
+    my $can = $database->value("SELECT count(*) FROM pg_settings WHERE name ="
+        . " 'default_toast_compression' AND 'lz4' = ANY(enumvals)");
+    is $database->value("SELECT attcompression FROM pg_attribute WHERE attrelid"
+        . " = 'smartsupp_conversation'::regclass AND attname = 'body'"),
+        $can ? 'l' : '', 'the body is compressed by the fastest method';
     return;
 }
 
