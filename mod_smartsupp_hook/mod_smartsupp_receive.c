@@ -15,6 +15,7 @@
 #include "mod_smartsupp_spool.h"
 #include "smartsupp_commit.h"
 #include "smartsupp_conversation.h"
+#include "smartsupp_json_memory.h"
 #include "smartsupp_metrics.h"
 #include "smartsupp_signature.h"
 
@@ -70,6 +71,7 @@ void smartsupp_receive_child_init(apr_pool_t *pchild, server_rec *main_server)
 {
     apr_status_t rv = smartsupp_delivery_allocator(&deliveries, pchild);
 
+    smartsupp_json_memory_install();
     if (rv != APR_SUCCESS) {
         ap_log_error(APLOG_MARK, APLOG_CRIT, rv, main_server,
                      "SMARTSUPP0201: no memory: this child answers 503");

@@ -9,6 +9,7 @@
 #include "smartsupp_field.h"
 #include "smartsupp_identity.h"
 #include "smartsupp_json.h"
+#include "smartsupp_json_memory.h"
 #include "smartsupp_sender.h"
 
 /* The warnings kept with a conversation; the rest are counted. */
@@ -479,12 +480,15 @@ apr_status_t smartsupp_conversation_decode(smartsupp_delivery_t *delivery,
     if (!reader.warnings) {
         return APR_ENOMEM;
     }
+    smartsupp_json_memory_begin(scan.values, delivery->body_length);
     tree = parse(delivery, &scan, reader.warnings);
+    if (tree) {
+        read_tree(delivery, &reader, tree);
+    }
+    smartsupp_json_memory_end(tree);
     if (!tree) {
         return APR_ENOMEM;
     }
-    read_tree(delivery, &reader, tree);
-    cJSON_Delete(tree);
 
     if (reader.status == APR_SUCCESS &&
         smartsupp_problems_count(errors) == errors_before) {

@@ -4,6 +4,7 @@
  * that text is never cut and odd values never refused.
  */
 #include "decoded.h"
+#include "smartsupp_json_memory.h"
 #include "smartsupp_version.h"
 
 static const char sample_dump[] =
@@ -529,9 +530,8 @@ static void test_versions(void)
     tap_is_int(wrong, 0, "versions: end, messages, received, hash; all pairs");
 }
 
-int main(void)
+static void test_all(void)
 {
-    begin();
     test_samples();
     test_syntax();
     test_identity();
@@ -543,6 +543,15 @@ int main(void)
     test_unstorable();
     test_limits();
     test_events();
+}
+
+int main(void)
+{
+    begin();
+    test_all();
+    /* and as it is in httpd's children */
+    smartsupp_json_memory_install();
+    test_all();
     test_versions();
     return end();
 }
