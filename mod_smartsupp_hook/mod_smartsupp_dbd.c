@@ -209,7 +209,7 @@ static int capacity(void)
  * not notice that the server has ended both (odbc). */
 static int writers(const smartsupp_database_t *database)
 {
-    return threads() > 1 &&
+    return capacity() > 1 &&
                    (smartsupp_lender_is_driver(&database->lender, "pgsql") ||
                     smartsupp_lender_is_driver(&database->lender, "mysql"))
                ? WRITERS

@@ -141,9 +141,9 @@ static smartsupp_spool_t *open_spool(server_rec *server, const char *path,
     }
     spool = smartsupp_spool_create(
         path, smartsupp_config_spool_max_size(server), usage, pconf);
-    if (is_threaded() &&
-        smartsupp_spool_share_syncs(spool, pconf) != APR_SUCCESS) {
-        return NULL;
+    if (is_threaded()) {
+        /* where it cannot be had, each syncs alone */
+        (void)smartsupp_spool_share_syncs(spool, pconf);
     }
     if (make_folders(server, spool, ptemp) == APR_SUCCESS) {
         apr_array_header_t *names;

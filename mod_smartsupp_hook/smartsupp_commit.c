@@ -183,6 +183,9 @@ static void enqueue(smartsupp_commit_t *commit, smartsupp_commit_entry_t *entry)
     commit->waiting++;
     APR_RING_INSERT_TAIL(replay ? &commit->replays : &commit->queue, entry,
                          smartsupp_commit_entry_t, link);
+    /* under the mutex, so that a signal handler that stops the room can tell
+     * from it whether its thread is in here (smartsupp_commit_is_held) */
+    apr_thread_cond_signal(commit->work);
 }
 
 apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
@@ -210,10 +213,6 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
         *entry = made;
     }
     apr_thread_mutex_unlock(commit->mutex);
-    if (rv == APR_SUCCESS) {
-        /* not under the mutex, at which the writer would stop at once again */
-        apr_thread_cond_signal(commit->work);
-    }
     return rv;
 }
 

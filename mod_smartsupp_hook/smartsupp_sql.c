@@ -247,10 +247,8 @@ void smartsupp_sql_forget(smartsupp_sql_t *sql)
 apr_status_t smartsupp_sql_query(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool)
 {
-    const char *completed =
-        smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool);
-
-    return *completed ? smartsupp_sql_run(sql, completed) : APR_SUCCESS;
+    return smartsupp_sql_run(
+        sql, smartsupp_sql_complete(sql->dialect, text, sql->prefix, pool));
 }
 
 apr_status_t smartsupp_sql_probe(smartsupp_sql_t *sql, const char *text,

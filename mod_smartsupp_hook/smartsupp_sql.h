@@ -184,7 +184,7 @@ void smartsupp_sql_forget(smartsupp_sql_t *sql);
 
 /**
  * Run a text (see smartsupp_sql_text.h for its words) that takes no values and
- * returns no rows. One that is nothing in the dialect succeeds.
+ * returns no rows.
  */
 apr_status_t smartsupp_sql_query(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool);

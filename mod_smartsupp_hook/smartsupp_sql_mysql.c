@@ -148,7 +148,6 @@ const smartsupp_sql_dialect_t smartsupp_sql_mysql_dialect = {
             {"view", "CREATE OR REPLACE VIEW"},
             {"utc", "DATE_FORMAT(TIMESTAMPADD(SECOND, m.sent_at DIV 1000, "
                     "'1970-01-01'), '%Y-%m-%d %H:%i:%s')"},
-            {"compress", ""},
             {"take_turn", "SELECT GET_LOCK('smartsupp_hook {prefix}', 10)"},
             {"end_turn", "SELECT RELEASE_LOCK('smartsupp_hook {prefix}')"},
         },

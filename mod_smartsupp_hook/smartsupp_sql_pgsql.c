@@ -131,11 +131,14 @@ static void classify(smartsupp_sql_t *sql, int rc)
     memmove(text, state, strlen(state) + 1);
 }
 
-/* UTF-8 whatever the client library was told, and a word to the administrator
- * where the server gives up what it has committed. */
+/* UTF-8 whatever the client library was told, raw bodies compressed by LZ4
+ * where the server can (since 14; its own pglz is a tenth of what a delivery
+ * costs it), and a word to the administrator where the server gives up what it
+ * has committed. */
 static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
 {
     const char *encoding;
+    const char *method;
     const char *lost;
     apr_status_t rv;
 
@@ -143,6 +146,13 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
         &encoding, sql, "SELECT current_setting('client_encoding')", pool);
     if (rv == APR_SUCCESS && (!encoding || strcmp(encoding, "UTF8") != 0)) {
         rv = smartsupp_sql_run(sql, "SET client_encoding TO 'UTF8'");
+    }
+    if (rv == APR_SUCCESS) {
+        rv = smartsupp_sql_select_text(
+            &method, sql,
+            "SELECT set_config(name, 'lz4', false) FROM pg_settings WHERE "
+            "name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)",
+            pool);
     }
     if (rv == APR_SUCCESS) {
         rv = smartsupp_sql_select_text(
@@ -173,11 +183,6 @@ const smartsupp_sql_dialect_t smartsupp_sql_postgresql = {
             {"utc", "to_char(timestamp 'epoch' + "
                     "m.sent_at / 1000 * interval '1 second', "
                     "'YYYY-MM-DD HH24:MI:SS')"},
-            /* since 14, and where it was built with lz4; for rows to come. A
-             * tenth of what a delivery costs the server is its own pglz */
-            {"compress", "DO $$BEGIN EXECUTE 'ALTER TABLE {prefix}conversation "
-                         "ALTER COLUMN body SET COMPRESSION lz4'; "
-                         "EXCEPTION WHEN others THEN NULL; END$$"},
             {"take_turn",
              "SELECT pg_advisory_lock(hashtext('smartsupp_hook {prefix}'))"},
             {"end_turn",

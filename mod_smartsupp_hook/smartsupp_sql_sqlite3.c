@@ -228,7 +228,6 @@ const smartsupp_sql_dialect_t smartsupp_sql_sqlite = {
             {"view", "CREATE VIEW IF NOT EXISTS"},
             {"utc", "strftime('%Y-%m-%d %H:%M:%S', m.sent_at / 1000, "
                     "'unixepoch')"},
-            {"compress", ""},
             {"take_turn", "BEGIN IMMEDIATE"}, /* also around CREATE TABLE */
             {"end_turn", "COMMIT"},
         },

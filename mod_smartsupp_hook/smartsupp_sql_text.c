@@ -105,8 +105,6 @@ const char *const smartsupp_sql_migrations[] = {
     "FROM {prefix}message m JOIN {prefix}conversation c "
     "ON c.account_id = m.account_id AND c.channel_id = m.channel_id "
     "AND c.begin_at = m.begin_at",
-    /* 7 */
-    "{compress}",
     NULL,
 };
 

@@ -34,8 +34,6 @@ typedef struct smartsupp_sql_dialect_t {
      * lock      end of a SELECT that locks its rows
      * view      create a view, whether it is there or not
      * utc       m.sent_at as 'YYYY-MM-DD HH:MM:SS'
-     * compress  have conversation.body compressed the fast way, where the
-     *           database would do it the slow way; "" where it does not
      * take_turn a query that waits until no other session migrates
      * end_turn  a query that lets the next one
      */
@@ -81,9 +79,8 @@ extern const smartsupp_sql_table_t smartsupp_sql_tables[];
 
 /**
  * The migrations, oldest first; the last one is NULL. Number i (from 1) takes
- * a database from version i-1 to i; it may meet its own work half done, and
- * may be nothing at all in a dialect. A text that has been released is never
- * changed: what comes later is a new one.
+ * a database from version i-1 to i; it may meet its own work half done. A text
+ * that has been released is never changed: what comes later is a new one.
  */
 extern const char *const smartsupp_sql_migrations[];
 

@@ -61,7 +61,7 @@ static void texts(const smartsupp_sql_dialect_t *dialect, apr_pool_t *pool)
         const char *text = smartsupp_sql_complete(
             dialect, smartsupp_sql_migrations[i], "p_", pool);
 
-        tap_ok(!count(text, '{') && (!*text || strstr(text, " p_") != NULL),
+        tap_ok(!count(text, '{') && strstr(text, " p_") != NULL,
                apr_psprintf(pool, "migration %d: complete", i + 1));
     }
 }
