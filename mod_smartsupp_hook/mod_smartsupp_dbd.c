@@ -1,6 +1,5 @@
 #include "mod_smartsupp_dbd.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

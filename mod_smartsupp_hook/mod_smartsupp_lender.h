@@ -44,7 +44,7 @@ int smartsupp_lender_is_driver(const smartsupp_lender_t *lender,
  */
 int smartsupp_lender_spent_max(const char *dbdmax);
 
-/** What a commit room is given of it. */
+/** What a commit room is given of it; the lender must outlive that room. */
 smartsupp_batch_lender_t smartsupp_lender_face(smartsupp_lender_t *lender);
 
 /** For smartsupp_commit_config_t: log that the database takes no deliveries,

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <apr_strings.h>
-
+#include "smartsupp_event.h"
 #include "smartsupp_field.h"
 #include "smartsupp_identity.h"
 #include "smartsupp_json.h"
@@ -345,66 +344,6 @@ static void read_conversation(decoder_t *decoder, const smartsupp_place_t *root)
                    sizeof(smartsupp_message_t), read_message);
 }
 
-/* A Smartsupp REST webhook calls itself so. */
-static int is_event(const cJSON *root)
-{
-    const cJSON *member;
-
-    if (!cJSON_IsObject(root)) {
-        return 0;
-    }
-    cJSON_ArrayForEach(member, root)
-    {
-        if (!strcmp(member->string, "type") && cJSON_IsString(member) &&
-            !strcmp(member->valuestring, "event_callback")) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* A whole number, or the string of digits that Smartsupp makes of it here. */
-static apr_int64_t read_event_account(const cJSON *value)
-{
-    const char *text = cJSON_IsString(value) ? value->valuestring : "";
-    apr_size_t length = strlen(text);
-    apr_int64_t account = -1;
-
-    if (length && length <= 16 && strspn(text, "0123456789") == length) {
-        account = apr_strtoi64(text, NULL, 10);
-    }
-    else {
-        smartsupp_field_whole(&account, value);
-    }
-    return account >= 0 && account <= SMARTSUPP_INTEGER_MAX ? account
-                                                            : SMARTSUPP_NULL;
-}
-
-/* Nothing of an event is refused or warned of: its row holds the raw body. */
-static void read_event(smartsupp_event_t *event, smartsupp_reader_t *reader,
-                       const cJSON *root)
-{
-    const cJSON *member;
-
-    event->account_id = SMARTSUPP_NULL;
-    cJSON_ArrayForEach(member, root)
-    {
-        if (!strcmp(member->string, "account_id")) {
-            event->account_id = read_event_account(member);
-        }
-        if (!cJSON_IsString(member)) {
-            continue;
-        }
-        if (!strcmp(member->string, "event")) {
-            event->event = smartsupp_field_copy(reader, member->valuestring);
-        }
-        else if (!strcmp(member->string, "timestamp")) {
-            event->timestamp =
-                smartsupp_field_copy(reader, member->valuestring);
-        }
-    }
-}
-
 /* The tree of a body that has passed the scan, or NULL: then there was not
  * enough memory, for nothing else can be wrong with it. */
 static cJSON *parse(const smartsupp_delivery_t *delivery,
@@ -441,12 +380,12 @@ static void read_tree(smartsupp_delivery_t *delivery,
     decoder_t decoder = {reader, NULL};
     smartsupp_place_t root = {.value = tree};
 
-    if (is_event(tree)) {
+    if (smartsupp_event_is(tree)) {
         smartsupp_event_t *event =
             smartsupp_field_alloc(reader, sizeof(*event));
 
         if (event) {
-            read_event(event, reader, tree);
+            smartsupp_event_read(event, reader, tree);
         }
         delivery->event = event;
         return;

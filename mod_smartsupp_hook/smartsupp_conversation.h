@@ -2,9 +2,10 @@
  * A delivery is the bytes as received; a conversation (or an event) is what
  * they mean. This room turns the one into the other through the three gates:
  * syntax, identity and structure, and then everything else, which is stored
- * with a warning and never refused. With its helpers smartsupp_field,
- * smartsupp_identity, smartsupp_sender and smartsupp_json_memory it is the only
- * user of cJSON, and no cJSON type or pointer leaves them.
+ * with a warning and never refused. With its helpers smartsupp_event,
+ * smartsupp_field, smartsupp_identity, smartsupp_sender and
+ * smartsupp_json_memory it is the only user of cJSON, and no cJSON type or
+ * pointer leaves them.
  */
 #ifndef SMARTSUPP_CONVERSATION_H
 #define SMARTSUPP_CONVERSATION_H
