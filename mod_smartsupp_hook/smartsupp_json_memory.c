@@ -24,15 +24,15 @@ static __thread block_t block;
 
 static void *allocate(size_t size)
 {
-    size_t rounded = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    size_t wanted = size > 0 ? size : 1; /* each a place of its own */
+    size_t rounded = (wanted + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 
-    if (size > 0 && rounded >= size &&
-        rounded <= (size_t)(block.end - block.next)) {
+    if (rounded >= wanted && rounded <= (size_t)(block.end - block.next)) {
         block.next += rounded;
         return block.next - rounded;
     }
     block.outside = 1;
-    return malloc(size);
+    return malloc(wanted);
 }
 
 static void release(void *memory)
