@@ -1,5 +1,7 @@
 #include "smartsupp_commit.h"
 
+#include <string.h>
+
 #include "smartsupp_writer.h"
 
 /* How long a batch takes at most while the database is well; and so, how long
@@ -197,6 +199,7 @@ apr_status_t smartsupp_commit_submit(smartsupp_commit_entry_t **entry,
     apr_status_t rv = APR_ENOMEM;
 
     if (made) {
+        memset(made, 0, sizeof(*made));
         made->delivery = delivery;
         made->state = SMARTSUPP_COMMIT_WAITING;
         made->mode = mode;
@@ -242,6 +245,7 @@ static int withdraw(smartsupp_commit_entry_t *entry)
 {
     entry->outcome.status = entry->over ? APR_EAGAIN : APR_TIMEUP;
     if (entry->state != SMARTSUPP_COMMIT_WAITING) {
+        entry->state = SMARTSUPP_COMMIT_LEFT;
         return 0;
     }
     APR_RING_REMOVE(entry, link);
@@ -273,6 +277,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
     apr_time_t since = entry->since;
     int withdrawn = 0;
     int is_news = 0;
+    int i;
 
     if (entry->over) {
         apr_time_t soon = apr_time_now() + WELL;
@@ -295,6 +300,9 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
     commit->held -= entry->mode != SMARTSUPP_COMMIT_REPLAY;
     commit->waiting--;
     apr_thread_mutex_unlock(commit->mutex);
+    for (i = 0; i < SMARTSUPP_COMMIT_WAKES && entry->wakes[i]; i++) {
+        smartsupp_writer_wake(entry->wakes[i]);
+    }
     if (withdrawn) {
         smartsupp_delivery_release(entry->delivery);
     }

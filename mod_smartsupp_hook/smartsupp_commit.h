@@ -9,11 +9,12 @@
  * may be several, another is started when all are at work.
  *
  * Who waits: the thread that submitted, on a condition of its own, until the
- * writer answers or the deadline has passed. `capacity` is the most threads
- * that a database which hangs can hold: one more may wait for the moment that
- * a batch takes while all is well (100 ms), and is refused at once where the
- * batch in work has taken longer than that already. Deliveries from the spool
- * are not counted, and wait behind those that a sender waits for.
+ * writer answers or the deadline has passed. Senders of one batch wake one
+ * another, while the writer goes on with the next. `capacity` is the most
+ * threads that a database which hangs can hold: one more may wait for the
+ * moment that a batch takes while all is well (100 ms), and is refused at once
+ * where the batch in work has taken longer than that already. Deliveries from
+ * the spool are not counted, and wait behind those that a sender waits for.
  *
  * Who owns: submit takes a reference of its own to the delivery; the caller
  * keeps its one. Neither thread needs the other to live: when the caller gives

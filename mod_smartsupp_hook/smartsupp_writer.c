@@ -103,10 +103,59 @@ static int take(smartsupp_writer_t *writer)
     return writer->batch.count;
 }
 
-/* Hand the outcomes to those who wait, and let go of the deliveries. */
+/*
+ * Set the outcomes, and who wakes whom. The writer wakes one sender, and each
+ * sender two more: it would lose its processor to nearly everyone whom it woke
+ * itself, while the next batch waits for it. Whoever replays has several on
+ * the way and may be late to wait for one, so no other depends on it. Under
+ * the mutex.
+ *
+ * @return how many of the entries, put first, are the writer's to wake
+ */
+static int settle(smartsupp_writer_t *writer)
+{
+    smartsupp_commit_entry_t *senders[SMARTSUPP_BATCH_MAX];
+    int count = 0;
+    int own = 0;
+    int i;
+
+    for (i = 0; i < writer->batch.count; i++) {
+        smartsupp_commit_entry_t *entry = writer->entries[i];
+        int is_left = entry->state == SMARTSUPP_COMMIT_LEFT;
+
+        if (!is_left) {
+            entry->outcome = writer->batch.outcomes[i];
+            entry->state = SMARTSUPP_COMMIT_DONE;
+        }
+        if (is_left || entry->mode == SMARTSUPP_COMMIT_REPLAY) {
+            writer->entries[own++] = entry;
+            continue;
+        }
+        if (count == 0) {
+            writer->entries[own++] = entry;
+        }
+        else {
+            senders[(count - 1) / SMARTSUPP_COMMIT_WAKES]
+                ->wakes[(count - 1) % SMARTSUPP_COMMIT_WAKES] = entry;
+        }
+        senders[count++] = entry;
+    }
+    return own;
+}
+
+void smartsupp_writer_wake(smartsupp_commit_entry_t *entry)
+{
+    smartsupp_delivery_t *delivery = entry->delivery;
+
+    apr_thread_cond_signal(entry->done);
+    smartsupp_delivery_release(delivery);
+}
+
+/* Hand the outcomes to those who wait. */
 static void answer(smartsupp_writer_t *writer)
 {
     smartsupp_commit_t *commit = writer->commit;
+    int count;
     int i;
 
     apr_thread_mutex_lock(commit->mutex);
@@ -114,15 +163,10 @@ static void answer(smartsupp_writer_t *writer)
     writer->stuck = 0;
     writer->interrupted = 0;
     __atomic_store_n(&writer->worker.hurry, 0, __ATOMIC_RELAXED);
-    for (i = 0; i < writer->batch.count; i++) {
-        writer->entries[i]->outcome = writer->batch.outcomes[i];
-        writer->entries[i]->state = SMARTSUPP_COMMIT_DONE;
-    }
+    count = settle(writer);
     apr_thread_mutex_unlock(commit->mutex);
-    for (i = 0; i < writer->batch.count; i++) {
-        /* the entry is the delivery's, which we hold until here */
-        apr_thread_cond_signal(writer->entries[i]->done);
-        smartsupp_delivery_release(writer->batch.deliveries[i]);
+    for (i = 0; i < count; i++) {
+        smartsupp_writer_wake(writer->entries[i]);
     }
 }
 

@@ -22,8 +22,12 @@
 typedef enum smartsupp_commit_state_e {
     SMARTSUPP_COMMIT_WAITING, /* in the queue */
     SMARTSUPP_COMMIT_TAKEN,   /* in the writer's batch */
+    SMARTSUPP_COMMIT_LEFT,    /* likewise, but nobody waits for it any more */
     SMARTSUPP_COMMIT_DONE     /* outcome is set */
 } smartsupp_commit_state_e;
+
+/* How many senders each one wakes in turn. */
+#define SMARTSUPP_COMMIT_WAKES 2
 
 /* Lives in the delivery's pool; all but `delivery` under the room's mutex. */
 struct smartsupp_commit_entry_t {
@@ -34,6 +38,8 @@ struct smartsupp_commit_entry_t {
     smartsupp_commit_state_e state;
     smartsupp_commit_mode_e mode;
     int over; /* was one more than the capacity when it came */
+    /* others that are done, for whoever waits for this one to wake; or NULL */
+    smartsupp_commit_entry_t *wakes[SMARTSUPP_COMMIT_WAKES];
     smartsupp_batch_outcome_t outcome;
 };
 
@@ -86,6 +92,12 @@ apr_status_t smartsupp_writer_start(smartsupp_writer_t **writer,
 
 /** Join a writer that is done, or about to be, and free it. */
 void smartsupp_writer_end(smartsupp_writer_t *writer);
+
+/**
+ * Wake whoever waits for an entry that is done, and let go of the writer's
+ * reference to its delivery, in whose pool the entry is. Without the mutex.
+ */
+void smartsupp_writer_wake(smartsupp_commit_entry_t *entry);
 
 /**
  * Report a change for the worse (error) or the better (NULL); what is known

@@ -30,6 +30,7 @@ typedef struct lender_t {
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *changed;
     int shut;      /* borrow waits */
+    int passes;    /* so many borrows do not */
     int waiting;   /* borrow is waiting */
     int outage;    /* borrow fails */
     int borrowers; /* in borrow */
@@ -55,9 +56,10 @@ static apr_status_t borrow(smartsupp_batch_loan_t *loan,
     lender.waiting = 1;
     lender.borrowers++;
     apr_thread_cond_broadcast(lender.changed);
-    while (lender.shut) {
+    while (lender.shut && !lender.passes) {
         apr_thread_cond_wait(lender.changed, lender.mutex);
     }
+    lender.passes -= lender.passes > 0;
     lender.waiting = 0;
     lender.borrowers--;
     lender.borrowed++;
@@ -103,6 +105,17 @@ static void await_borrower(void)
         apr_thread_cond_wait(lender.changed, lender.mutex);
     }
     apr_thread_mutex_unlock(lender.mutex);
+}
+
+/* Let one borrower through the gate, and await the next. */
+static void pass_one(void)
+{
+    apr_thread_mutex_lock(lender.mutex);
+    lender.passes = 1;
+    lender.waiting = 0;
+    apr_thread_cond_broadcast(lender.changed);
+    apr_thread_mutex_unlock(lender.mutex);
+    await_borrower();
 }
 
 static smartsupp_commit_t *any_room(int writers, int capacity,
@@ -250,6 +263,8 @@ static void test_results(void)
 typedef struct thread_job_t {
     smartsupp_commit_t *commit;
     smartsupp_delivery_t *delivery;
+    smartsupp_commit_mode_e mode;
+    apr_interval_time_t patience; /* 0: LONG */
     const char *answer;
     apr_thread_t *thread;
 } thread_job_t;
@@ -259,7 +274,8 @@ static void *APR_THREAD_FUNC thread_main(apr_thread_t *thread, void *data)
     thread_job_t *job = data;
 
     (void)thread;
-    job->answer = deliver(job->commit, job->delivery, LONG);
+    job->answer = deliver_as(job->mode, job->commit, job->delivery,
+                             job->patience ? job->patience : LONG);
     return NULL;
 }
 
@@ -313,7 +329,7 @@ static void test_versions_in_one_batch(void)
 {
     enum { VERSIONS = 20 };
     smartsupp_commit_t *commit = room(64);
-    thread_job_t jobs[VERSIONS + 1];
+    thread_job_t jobs[VERSIONS + 1] = {{0}};
     int i;
 
     jobs[0].delivery = version("other", 1, 1, "");
@@ -341,7 +357,7 @@ static void test_one_bad_delivery(void)
 {
     enum { DELIVERIES = 12 };
     smartsupp_commit_t *commit = room(64);
-    thread_job_t jobs[DELIVERIES];
+    thread_job_t jobs[DELIVERIES] = {{0}};
     int reports;
     int i;
 
@@ -370,7 +386,7 @@ static void test_one_bad_delivery(void)
 static void test_capacity(void)
 {
     smartsupp_commit_t *commit = room(3);
-    thread_job_t jobs[3];
+    thread_job_t jobs[3] = {{0}};
     int i;
 
     for (i = 0; i < 3; i++) {
@@ -512,34 +528,116 @@ static void test_breaker(void)
 
 /* Deliveries from the spool take no place from those that a sender waits for.
  */
-static void test_replay_is_not_counted(void)
+/* Submit what a drain would, which waits for several later. */
+static void submit_replays(smartsupp_commit_t *commit,
+                           smartsupp_commit_entry_t **entries,
+                           smartsupp_delivery_t **deliveries, int count)
 {
-    smartsupp_commit_t *commit = room(1);
-    smartsupp_commit_entry_t *entries[4];
-    smartsupp_delivery_t *deliveries[4];
-    smartsupp_batch_outcome_t outcome;
-    int stored = 0;
     int i;
 
-    set_lender(1, 0);
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < count; i++) {
         deliveries[i] = version(apr_psprintf(pool, "replay%d", i), 1, 0, "");
         if (smartsupp_commit_submit(&entries[i], commit, deliveries[i],
                                     SMARTSUPP_COMMIT_REPLAY) != APR_SUCCESS) {
             abort();
         }
     }
+}
+
+/* @return how many of them are stored */
+static int await_replays(smartsupp_commit_t *commit,
+                         smartsupp_commit_entry_t **entries,
+                         smartsupp_delivery_t **deliveries, int count)
+{
+    smartsupp_batch_outcome_t outcome;
+    int stored = 0;
+    int i;
+
+    for (i = 0; i < count; i++) {
+        stored += smartsupp_commit_wait(&outcome, commit, entries[i],
+                                        apr_time_now() + LONG) == APR_SUCCESS;
+        smartsupp_delivery_release(deliveries[i]);
+    }
+    return stored;
+}
+
+static void test_replay_is_not_counted(void)
+{
+    smartsupp_commit_t *commit = room(1);
+    smartsupp_commit_entry_t *entries[4];
+    smartsupp_delivery_t *deliveries[4];
+
+    set_lender(1, 0);
+    submit_replays(commit, entries, deliveries, 4);
     await_borrower();
     apr_sleep(apr_time_from_msec(200));
     tap_is(deliver(commit, version("replay", 1, 0, ""), SHORT), "timeout",
            "the one place is free for a sender");
     set_lender(0, 0);
-    for (i = 0; i < 4; i++) {
-        stored += smartsupp_commit_wait(&outcome, commit, entries[i],
-                                        apr_time_now() + LONG) == APR_SUCCESS;
-        smartsupp_delivery_release(deliveries[i]);
+    tap_is_int(await_replays(commit, entries, deliveries, 4), 4,
+               "and all from the spool are stored");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+/* Senders wake one another: one that has gone meanwhile is in nobody's way. */
+static void test_all_are_woken(void)
+{
+    enum { SENDERS = 14 };
+    smartsupp_commit_t *commit = room(64);
+    thread_job_t jobs[SENDERS] = {{0}};
+    apr_time_t opened;
+    int i;
+
+    for (i = 0; i < SENDERS; i++) {
+        jobs[i].commit = commit;
+        jobs[i].delivery = version(apr_psprintf(pool, "woken%d", i), 1, 0, "");
     }
-    tap_is_int(stored, 4, "and all from the spool are stored");
+    /* of the second batch, the first to come and one in the middle */
+    jobs[1].patience = jobs[5].patience = IN_VAIN;
+    queue_behind_gate(commit, jobs, 1);
+    for (i = 1; i < SENDERS; i++) {
+        start(&jobs[i]);
+        apr_sleep(i == 1 ? SHORT : 0);
+    }
+    apr_sleep(apr_time_from_msec(200));
+    pass_one();
+    apr_sleep(IN_VAIN + IN_VAIN / 2);
+    opened = apr_time_now();
+    set_lender(0, 0);
+    join(jobs, SENDERS);
+    tap_ok(apr_time_now() - opened < LONG / 2, "nobody slept to the deadline");
+    tap_is_int(answers(jobs, SENDERS, "stored"), SENDERS - 2,
+               "all are answered");
+    tap_is_int(answers(jobs, SENDERS, "timeout"), 2, "but those that left");
+    tap_is_int(number("SELECT count(*) FROM t_conversation WHERE channel_id "
+                      "LIKE 'woken%'"),
+               SENDERS, "which are stored as well");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+/* Two drains in one batch: one comes late to wait. */
+static void test_drains_are_woken(void)
+{
+    smartsupp_commit_t *commit = room(64);
+    smartsupp_commit_entry_t *entries[3];
+    smartsupp_delivery_t *deliveries[3];
+    thread_job_t jobs[2] = {{0}};
+    apr_time_t opened;
+
+    jobs[0].delivery = version("drain0", 1, 0, "");
+    jobs[1].delivery = version("drain1", 1, 0, "");
+    jobs[1].commit = commit;
+    jobs[1].mode = SMARTSUPP_COMMIT_REPLAY;
+    queue_behind_gate(commit, jobs, 1);
+    submit_replays(commit, entries, deliveries, 3);
+    start(&jobs[1]);
+    apr_sleep(apr_time_from_msec(200));
+    opened = apr_time_now();
+    set_lender(0, 0);
+    join(jobs, 2);
+    tap_ok(apr_time_now() - opened < LONG / 2, "no drain waits for another");
+    tap_is_int(answers(jobs, 2, "stored"), 2, "all are answered");
+    await_replays(commit, entries, deliveries, 3);
     smartsupp_commit_stop(commit, LONG);
 }
 
@@ -590,7 +688,7 @@ static void test_many_threads(void)
 {
     enum { THREADS = 16, ROUNDS = 20 };
     smartsupp_commit_t *commit = room(64);
-    thread_job_t jobs[THREADS];
+    thread_job_t jobs[THREADS] = {{0}};
     int taken = 0;
     int round;
     int i;
@@ -623,7 +721,7 @@ static void test_many_threads(void)
 static void test_stop(void)
 {
     smartsupp_commit_t *commit = room(8);
-    thread_job_t jobs[4];
+    thread_job_t jobs[4] = {{0}};
     int i;
 
     tap_is_int(smartsupp_commit_stop(room(1), LONG), APR_SUCCESS,
@@ -717,6 +815,8 @@ int main(void)
     test_two_writers();
     test_breaker();
     test_replay_is_not_counted();
+    test_all_are_woken();
+    test_drains_are_woken();
     test_left_writer();
     test_tables_dropped();
     test_many_threads();
