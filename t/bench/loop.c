@@ -22,8 +22,10 @@
 #include <apr_thread_proc.h>
 
 #include "smartsupp_conversation.h"
+#include "smartsupp_rows.h"
 #include "smartsupp_schema.h"
 #include "smartsupp_signature.h"
+#include "smartsupp_sql_driver.h"
 #include "smartsupp_store.h"
 
 #define PREFIX "smartsupp_"
@@ -39,6 +41,7 @@ typedef struct loop_t {
     const char *params;
     apr_thread_mutex_t *turn; /* SQLite has one writer at a time, or NULL */
     const smartsupp_delivery_t *delivery;
+    int by_statement;
     apr_int64_t first;
     apr_time_t start; /* of what is measured */
     apr_time_t end;
@@ -50,8 +53,10 @@ typedef struct worker_t {
     apr_pool_t *pool;
     apr_pool_t *scratch;
     smartsupp_sql_t *sql;
-    apr_int64_t warm_up; /* deliveries */
-    apr_uint32_t *times; /* µs, of each measured delivery */
+    apr_dbd_prepared_t *statement; /* of all rows, or NULL */
+    apr_size_t values;             /* that it takes */
+    apr_int64_t warm_up;           /* deliveries */
+    apr_uint32_t *times;           /* µs, of each measured delivery */
     size_t count;
     size_t room;
 } worker_t;
@@ -128,6 +133,49 @@ static void open_database(worker_t *worker)
     }
 }
 
+/*
+ * The module's own inserts, as the parts of one statement:
+ * WITH part0 AS (INSERT …), part1 AS (INSERT …) INSERT …
+ */
+static void prepare_statement(worker_t *worker)
+{
+    const smartsupp_conversation_t *conversation =
+        worker->loop->delivery->conversation;
+    smartsupp_sql_t *sql = worker->sql;
+    const char *text = "WITH ";
+    const smartsupp_rows_child_t *child;
+    int parts = 0;
+
+    for (child = smartsupp_rows_children; child->rows; child++) {
+        int left = child->count(conversation);
+
+        worker->values += (apr_size_t)(left * child->values);
+        while (left > 0) {
+            int rows =
+                left < SMARTSUPP_SQL_ROWS_MAX ? left : SMARTSUPP_SQL_ROWS_MAX;
+
+            text = apr_psprintf(
+                worker->scratch, "%s%spart%d AS (%s)", text, parts ? ", " : "",
+                parts,
+                smartsupp_sql_statement_text(sql->dialect, child->insert, rows,
+                                             PREFIX, worker->scratch));
+            parts++;
+            left -= rows;
+        }
+    }
+    text = apr_pstrcat(worker->scratch, parts ? text : "", " ",
+                       smartsupp_sql_statement_text(
+                           sql->dialect, SMARTSUPP_SQL_INSERT_CONVERSATIONS, 1,
+                           PREFIX, worker->scratch),
+                       NULL);
+    worker->values += SMARTSUPP_SQL_CONVERSATION_VALUES;
+    if (apr_dbd_prepare(sql->loan.driver, worker->pool, sql->loan.handle, text,
+                        "loop", &worker->statement) != 0) {
+        die("one statement",
+            apr_dbd_error(sql->loan.driver, sql->loan.handle, 0));
+    }
+}
+
 static void prepare_worker(worker_t *worker, loop_t *loop, int number)
 {
     worker->loop = loop;
@@ -135,6 +183,9 @@ static void prepare_worker(worker_t *worker, loop_t *loop, int number)
     worker->pool = make_pool();
     worker->scratch = make_pool();
     open_database(worker);
+    if (loop->by_statement && loop->delivery) {
+        prepare_statement(worker);
+    }
 }
 
 /* Note how long a delivery took, unless it belongs to the warm-up. */
@@ -171,6 +222,36 @@ static void store(worker_t *worker, smartsupp_delivery_t *delivery)
     }
 }
 
+static void store_by_statement(worker_t *worker,
+                               const smartsupp_delivery_t *delivery)
+{
+    const smartsupp_conversation_t *conversation = delivery->conversation;
+    const char *key[SMARTSUPP_SQL_KEY_VALUES] = {
+        smartsupp_rows_integer(conversation->account_id, worker->scratch),
+        conversation->channel_id,
+        smartsupp_rows_integer(conversation->begin_at, worker->scratch),
+    };
+    const char **values =
+        apr_palloc(worker->scratch, worker->values * sizeof(*values));
+    const char **end = values;
+    const smartsupp_rows_child_t *child;
+    int inserted = 0;
+
+    for (child = smartsupp_rows_children; child->rows; child++) {
+        end = child->rows(end, conversation, key, worker->scratch);
+    }
+    smartsupp_rows_conversation(end, delivery, key, worker->scratch);
+    if (apr_dbd_pquery(worker->sql->loan.driver, worker->scratch,
+                       worker->sql->loan.handle, &inserted, worker->statement,
+                       (int)worker->values, values) != 0) {
+        die("not stored", apr_dbd_error(worker->sql->loan.driver,
+                                        worker->sql->loan.handle, 0));
+    }
+    if (inserted != 1) {
+        die("not stored", "the channel is known");
+    }
+}
+
 static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
 {
     worker_t *worker = data;
@@ -189,7 +270,12 @@ static void *APR_THREAD_FUNC work(apr_thread_t *thread, void *data)
         if (loop->turn) {
             apr_thread_mutex_lock(loop->turn);
         }
-        store(worker, &delivery);
+        if (worker->statement) {
+            store_by_statement(worker, &delivery);
+        }
+        else {
+            store(worker, &delivery);
+        }
         if (loop->turn) {
             apr_thread_mutex_unlock(loop->turn);
         }
@@ -309,7 +395,9 @@ static void make_tables(loop_t *loop)
 int main(int argc, const char *const *argv)
 {
     const char *driver = getenv("BENCH_DRIVER");
-    loop_t loop = {.params = getenv("BENCH_PARAMS")};
+    const char *form = getenv("BENCH_FORM");
+    loop_t loop = {.params = getenv("BENCH_PARAMS"),
+                   .by_statement = form && !strcmp(form, "statement")};
     int threads = argc == 5 ? atoi(argv[2]) : -1;
 
     if (!driver || !loop.params || threads < 0) {

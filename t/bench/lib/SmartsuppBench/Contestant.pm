@@ -40,6 +40,7 @@ my @all = (
     ['loop-sqlite',        'Loop',   'sqlite'],
     ['loop-postgresql',    'Loop',   'pgsql'],
     ['loop-mariadb',       'Loop',   'mysql'],
+    ['loopone-postgresql', 'Loop',   'pgsql', form => 'statement'],
 );
 my @usual = grep { !/^pdomany/ } map { $_->[0] } @all;
 

@@ -7,7 +7,7 @@ use utf8;
 use warnings;
 
 use Exporter qw(import);
-use List::Util qw(max min);
+use List::Util qw(max min sum);
 
 our @EXPORT_OK = qw(median spread table measured traced ratios
     ratio_table whole milliseconds);
@@ -99,8 +99,9 @@ sub traced {
     return table(@rows) . "\n";
 }
 
-# The ratios that are promised: [what, numerator, denominator, connections,
-# value, inverse].
+# The ratios that are promised: [what, connections, value]. What comes alone
+# passes httpd and the database: it cannot take less than both take by
+# themselves.
 my @ratios = (
     (map { my $connections = $_;
         ['ours-sqlite / pdo-sqlite', $connections, 'per_second'],
@@ -108,10 +109,15 @@ my @ratios = (
         ['ours-postgresql / pdo-postgresql', $connections, 'per_second'],
         ['ours-mariadb / pdo-mariadb', $connections, 'per_second'],
         ['ours-postgresql / loop-postgresql', $connections, 'per_second'],
+        ['ours-postgresql / loopone-postgresql', $connections, 'per_second'],
         ['spool-hung / script', $connections, 'per_second'],
         ['spool-refused / script', $connections, 'per_second'],
     } 16, 64),
-    (map { ["ours-$_ / loop-$_", 1, 'p50'] } qw(sqlite postgresql mariadb)),
+    (map { ["ours-$_ / loop-$_", 1, 'p50'],
+        ["ours-$_ / loop-$_ + body", 1, 'p50'] }
+        qw(sqlite postgresql mariadb)),
+    ['ours-postgresql / loopone-postgresql', 1, 'p50'],
+    ['ours-postgresql / loopone-postgresql + body', 1, 'p50'],
 );
 
 # Each of them for each size and each variant of ours, where both sides were
@@ -125,17 +131,31 @@ sub ratios {
         my ($above, $below) = split m{ / }, $what;
         my @here = grep { $_->{connections} == $connections } @cells;
         for my $ours (grep { $_->{contestant} eq $above } @here) {
-            my ($other) = grep { $_->{contestant} eq $below
-                && $_->{size} == $ours->{size} } @here or next;
-            my @both = grep { $other->{rounds}[$_] && $ours->{rounds}[$_] }
+            my @others = map { like($ours, $_, @here) // () }
+                my @names = split / \+ /, $below;
+            next if @others < @names;
+            my @both = grep { my $round = $_;
+                !grep { !$_->{rounds}[$round] } $ours, @others }
                 0 .. $#{$ours->{rounds}};
             push @found, {what => $what, size => $ours->{size},
                 variant => $ours->{variant}, connections => $connections,
-                of => $value, ratio => spread(map { $ours->{rounds}[$_]{$value}
-                    / ($other->{rounds}[$_]{$value} || 1) } @both)} if @both;
+                of => $value, ratio => spread(map { my $round = $_;
+                    $ours->{rounds}[$round]{$value}
+                        / (sum(map { $_->{rounds}[$round]{$value} } @others)
+                            || 1) } @both)} if @both;
         }
     }
     return @found;
+}
+
+# The cell of that contestant which is to be compared with ours: of its variant
+# where there is one.
+sub like {
+    my ($ours, $name, @cells) = @_;
+    my @found = grep { $_->{contestant} eq $name
+        && $_->{size} == $ours->{size} } @cells;
+    my ($same) = grep { $_->{variant} eq $ours->{variant} } @found;
+    return $same // $found[0];
 }
 
 sub ratio_table {

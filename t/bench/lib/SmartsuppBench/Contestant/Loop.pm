@@ -1,7 +1,7 @@
 package SmartsuppBench::Contestant::Loop;
 
 # The database alone: t/bench/loop.c. Its connections are connections to the
-# database.
+# database. form => 'statement': a delivery is one statement.
 
 use strict;
 use warnings;
@@ -34,7 +34,8 @@ sub deliver {
     my $file = $client->file($body->with($body->first));
     my $before = $server ? cpu_seconds($server->tree) : 0;
     $client->run_to_end({BENCH_DRIVER => $database->driver,
-        BENCH_PARAMS => $database->params}, $self->program('loop'), $file,
+        BENCH_PARAMS => $database->params,
+        BENCH_FORM => $self->{form} // ''}, $self->program('loop'), $file,
         $how{connections}, $how{seconds}, $body->first);
     my $output = slurp($client->path('output'));
     my $result = eval { JSON::PP->new->decode($output) }
