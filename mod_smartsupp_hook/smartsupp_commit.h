@@ -18,7 +18,8 @@
  *
  * Who owns: submit takes a reference of its own to the delivery; the caller
  * keeps its one. Neither thread needs the other to live: when the caller gives
- * up, the writer's reference keeps the delivery until it is done with it.
+ * up, the writer's reference keeps the delivery until it is done with it; it
+ * goes to the sender that is to wake the caller.
  *
  * On timeout: a delivery that still waits is taken out of the queue and was
  * not stored. One that the writer has already taken may yet be committed;
@@ -81,7 +82,8 @@ apr_status_t smartsupp_commit_create(smartsupp_commit_t **commit,
  * Queue a decoded delivery.
  *
  * @param entry its place in the queue, for smartsupp_commit_wait, which must
- *        be called exactly once for it
+ *        be called exactly once for it; and at once, unless it is a replay:
+ *        other senders may depend on it to be woken
  * @return APR_SUCCESS; APR_EAGAIN: the database does not look as if it would
  *         take it in time (stuck, breaker open, or the capacity is taken);
  *         APR_EOF: the room is closing; otherwise the system's error in

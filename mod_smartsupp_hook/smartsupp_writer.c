@@ -145,10 +145,8 @@ static int settle(smartsupp_writer_t *writer)
 
 void smartsupp_writer_wake(smartsupp_commit_entry_t *entry)
 {
-    smartsupp_delivery_t *delivery = entry->delivery;
-
     apr_thread_cond_signal(entry->done);
-    smartsupp_delivery_release(delivery);
+    smartsupp_delivery_release(entry->delivery);
 }
 
 /* Hand the outcomes to those who wait. */

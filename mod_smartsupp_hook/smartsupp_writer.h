@@ -29,7 +29,8 @@ typedef enum smartsupp_commit_state_e {
 /* How many senders each one wakes in turn. */
 #define SMARTSUPP_COMMIT_WAKES 2
 
-/* Lives in the delivery's pool; all but `delivery` under the room's mutex. */
+/* Lives in the delivery's pool. Under the room's mutex until it is done, but
+ * for what submit has set for good. */
 struct smartsupp_commit_entry_t {
     APR_RING_ENTRY(smartsupp_commit_entry_t) link;
     smartsupp_delivery_t *delivery;
@@ -94,8 +95,9 @@ apr_status_t smartsupp_writer_start(smartsupp_writer_t **writer,
 void smartsupp_writer_end(smartsupp_writer_t *writer);
 
 /**
- * Wake whoever waits for an entry that is done, and let go of the writer's
- * reference to its delivery, in whose pool the entry is. Without the mutex.
+ * Wake whoever may wait for an entry that the writer is done with, and let go
+ * of the writer's reference to its delivery, in whose pool the entry is.
+ * Without the mutex.
  */
 void smartsupp_writer_wake(smartsupp_commit_entry_t *entry);
 

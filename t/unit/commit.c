@@ -22,6 +22,8 @@
 #define SHORT apr_time_from_msec(20)
 /* Long enough that a slow machine spends most of it in the lender. */
 #define IN_VAIN apr_time_from_msec(500)
+/* Long enough that it spends its end in the batch. */
+#define LEAVES apr_time_from_sec(2)
 
 /* The lender: one connection, a gate that the test opens and shuts, an outage
  * that it can feign, and what was reported. */
@@ -526,8 +528,6 @@ static void test_breaker(void)
     smartsupp_commit_stop(commit, LONG);
 }
 
-/* Deliveries from the spool take no place from those that a sender waits for.
- */
 /* Submit what a drain would, which waits for several later. */
 static void submit_replays(smartsupp_commit_t *commit,
                            smartsupp_commit_entry_t **entries,
@@ -561,6 +561,8 @@ static int await_replays(smartsupp_commit_t *commit,
     return stored;
 }
 
+/* Deliveries from the spool take no place from those that a sender waits for.
+ */
 static void test_replay_is_not_counted(void)
 {
     smartsupp_commit_t *commit = room(1);
@@ -582,8 +584,10 @@ static void test_replay_is_not_counted(void)
 /* Senders wake one another: one that has gone meanwhile is in nobody's way. */
 static void test_all_are_woken(void)
 {
-    enum { SENDERS = 14 };
+    enum { SENDERS = 14, REPLAYS = 3 };
     smartsupp_commit_t *commit = room(64);
+    smartsupp_commit_entry_t *entries[REPLAYS];
+    smartsupp_delivery_t *replays[REPLAYS];
     thread_job_t jobs[SENDERS] = {{0}};
     apr_time_t opened;
     int i;
@@ -592,26 +596,65 @@ static void test_all_are_woken(void)
         jobs[i].commit = commit;
         jobs[i].delivery = version(apr_psprintf(pool, "woken%d", i), 1, 0, "");
     }
-    /* of the second batch, the first to come and one in the middle */
-    jobs[1].patience = jobs[5].patience = IN_VAIN;
-    queue_behind_gate(commit, jobs, 1);
-    for (i = 1; i < SENDERS; i++) {
-        start(&jobs[i]);
-        apr_sleep(i == 1 ? SHORT : 0);
+    queue_behind_gate(commit, &jobs[2], 1);
+    submit_replays(commit, entries, replays, REPLAYS);
+    /* of the second batch, the first to come and another one */
+    jobs[0].patience = jobs[1].patience = LEAVES;
+    for (i = 0; i < SENDERS; i++) {
+        if (i != 2) {
+            start(&jobs[i]);
+            apr_sleep(SHORT);
+        }
     }
-    apr_sleep(apr_time_from_msec(200));
     pass_one();
-    apr_sleep(IN_VAIN + IN_VAIN / 2);
+    join(jobs, 2);
     opened = apr_time_now();
     set_lender(0, 0);
-    join(jobs, SENDERS);
+    join(&jobs[2], SENDERS - 2);
     tap_ok(apr_time_now() - opened < LONG / 2, "nobody slept to the deadline");
     tap_is_int(answers(jobs, SENDERS, "stored"), SENDERS - 2,
                "all are answered");
-    tap_is_int(answers(jobs, SENDERS, "timeout"), 2, "but those that left");
+    tap_is_int(answers(jobs, 2, "timeout"), 2, "but those that left");
+    tap_is_int(await_replays(commit, entries, replays, REPLAYS), REPLAYS,
+               "and the drain");
     tap_is_int(number("SELECT count(*) FROM t_conversation WHERE channel_id "
                       "LIKE 'woken%'"),
-               SENDERS, "which are stored as well");
+               SENDERS, "all is stored");
+    smartsupp_commit_stop(commit, LONG);
+}
+
+/* An answer that is there counts for more than a deadline that has passed, and
+ * whoever depends on it is woken. */
+static void test_answer_beats_deadline(void)
+{
+    smartsupp_commit_t *commit = room(64);
+    smartsupp_commit_entry_t *entry;
+    smartsupp_batch_outcome_t outcome;
+    smartsupp_delivery_t *delivery = version("beats", 1, 0, "");
+    thread_job_t jobs[2] = {{0}};
+    apr_time_t opened;
+
+    jobs[0].delivery = version("before", 1, 0, "");
+    jobs[1].delivery = version("behind", 1, 0, "");
+    jobs[1].commit = commit;
+    queue_behind_gate(commit, jobs, 1);
+    if (smartsupp_commit_submit(&entry, commit, delivery,
+                                SMARTSUPP_COMMIT_PATIENT) != APR_SUCCESS) {
+        abort();
+    }
+    start(&jobs[1]);
+    apr_sleep(apr_time_from_msec(200));
+    pass_one();
+    opened = apr_time_now();
+    set_lender(0, 0);
+    join(jobs, 1);
+    tap_is(deliver(commit, version("after", 1, 0, ""), LONG), "stored",
+           "the batch is done");
+    tap_is_int(smartsupp_commit_wait(&outcome, commit, entry, opened),
+               APR_SUCCESS, "an answer after the deadline is an answer");
+    smartsupp_delivery_release(delivery);
+    join(&jobs[1], 1);
+    tap_ok(apr_time_now() - opened < LONG / 2, "and wakes the next");
     smartsupp_commit_stop(commit, LONG);
 }
 
@@ -637,7 +680,8 @@ static void test_drains_are_woken(void)
     join(jobs, 2);
     tap_ok(apr_time_now() - opened < LONG / 2, "no drain waits for another");
     tap_is_int(answers(jobs, 2, "stored"), 2, "all are answered");
-    await_replays(commit, entries, deliveries, 3);
+    tap_is_int(await_replays(commit, entries, deliveries, 3), 3,
+               "and the late one");
     smartsupp_commit_stop(commit, LONG);
 }
 
@@ -790,6 +834,8 @@ int main(void)
     apr_allocator_create(&allocator);
     apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     apr_allocator_mutex_set(allocator, mutex);
+    /* so that sanitizers see what is used after it was freed */
+    apr_allocator_max_free_set(allocator, 1);
     apr_thread_mutex_create(&lender.mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     apr_thread_mutex_create(&lender.connection, APR_THREAD_MUTEX_DEFAULT, pool);
     apr_thread_cond_create(&lender.changed, pool);
@@ -816,6 +862,7 @@ int main(void)
     test_breaker();
     test_replay_is_not_counted();
     test_all_are_woken();
+    test_answer_beats_deadline();
     test_drains_are_woken();
     test_left_writer();
     test_tables_dropped();
