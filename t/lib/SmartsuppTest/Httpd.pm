@@ -29,11 +29,17 @@ use File::Copy qw(copy);
 use File::Path qw(make_path);
 use IO::Socket::INET ();
 use Test::More ();
+use Time::HiRes qw(sleep time);
 
 use SmartsuppTest::Database ();
 use SmartsuppTest::Process qw(ordinary_user become slurp spew);
 
 our @ISA = ('SmartsuppTest::Process');
+
+# Before httpd is ended at once: its event MPM then closes the connections of
+# its workers under them (close_worker_sockets in event.c), and crashes if one
+# is just letting go of a connection that was answered. In seconds.
+use constant MOMENT => 0.05;
 
 use constant LATE => 6; # an end that takes longer is looked into, in seconds
 
@@ -242,6 +248,7 @@ sub reload {
     # where one restart follows another, httpd may lose count of a child
     $self->allow_log(qr/AH00546/);
     my $before = $self->generations;
+    sleep MOMENT if $signal eq 'HUP';
     kill $signal, $self->{pid} or die "httpd is gone\n";
     $self->wait_for(sub { $self->generations > $before })
         or die $self->failure("httpd did not come back after SIG$signal");
@@ -261,6 +268,7 @@ sub stop {
     my ($self) = @_;
     my $pid = $self->{pid} or return 1;
     my $gone = 1;
+    sleep MOMENT;
     if (kill 'TERM', grep { $_ == $pid } $self->processes) {
         my $late = time + LATE;
         $gone = $self->wait_for(sub {

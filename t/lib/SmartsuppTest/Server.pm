@@ -20,6 +20,7 @@ use DBI ();
 use Digest::SHA qw(sha256_hex);
 use File::Path qw(make_path);
 use JSON::PP ();
+use Scalar::Util qw(weaken);
 use Time::HiRes qw(time);
 
 use SmartsuppTest::Process qw(ordinary_user slurp spew);
@@ -43,9 +44,13 @@ sub new {
     my ($class, $name, %options) = @_;
     my $package = $package{$name} // die "no server is called $name\n";
     eval "require $package; 1" or die $@;
-    return bless {name => $name, owner => $$, user => ordinary_user(),
+    my $self = bless {name => $name, owner => $$, user => ordinary_user(),
         settings => {}, password => sha256_hex(join ' ', time, $$, rand),
         %options}, $package;
+    our @made;
+    push @made, $self;
+    weaken($made[-1]);
+    return $self;
 }
 
 # The shared one.
@@ -186,7 +191,7 @@ sub failure {
         . (eval { slurp($self->path('log')) } // '');
 }
 
-# The safety net, which also ends the shared server of a test that runs alone.
+# Ends it, and removes its folder.
 sub DESTROY {
     my ($self) = @_;
     local ($?, $@, $!);
@@ -197,10 +202,13 @@ sub DESTROY {
     return;
 }
 
+# The safety net, which also ends the shared server of a test that runs alone:
+# what is still there when perl itself ends may be destroyed in any order, and
+# without its folder.
 END {
-    our %shared;
+    our @made;
     local $?;
-    %shared = ();
+    $_->DESTROY for grep { defined } @made;
 }
 
 1;
