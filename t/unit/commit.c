@@ -22,8 +22,6 @@
 #define SHORT apr_time_from_msec(20)
 /* Long enough that a slow machine spends most of it in the lender. */
 #define IN_VAIN apr_time_from_msec(500)
-/* Long enough that it spends its end in the batch. */
-#define LEAVES apr_time_from_sec(2)
 
 /* The lender: one connection, a gate that the test opens and shuts, an outage
  * that it can feign, and what was reported. */
@@ -266,7 +264,6 @@ typedef struct thread_job_t {
     smartsupp_commit_t *commit;
     smartsupp_delivery_t *delivery;
     smartsupp_commit_mode_e mode;
-    apr_interval_time_t patience; /* 0: LONG */
     const char *answer;
     apr_thread_t *thread;
 } thread_job_t;
@@ -276,8 +273,7 @@ static void *APR_THREAD_FUNC thread_main(apr_thread_t *thread, void *data)
     thread_job_t *job = data;
 
     (void)thread;
-    job->answer = deliver_as(job->mode, job->commit, job->delivery,
-                             job->patience ? job->patience : LONG);
+    job->answer = deliver_as(job->mode, job->commit, job->delivery, LONG);
     return NULL;
 }
 
@@ -528,26 +524,27 @@ static void test_breaker(void)
     smartsupp_commit_stop(commit, LONG);
 }
 
-/* Submit what a drain would, which waits for several later. */
-static void submit_replays(smartsupp_commit_t *commit,
-                           smartsupp_commit_entry_t **entries,
-                           smartsupp_delivery_t **deliveries, int count)
+/* Submit some, and wait for none yet. */
+static void submit_some(smartsupp_commit_t *commit,
+                        smartsupp_commit_mode_e mode,
+                        smartsupp_commit_entry_t **entries,
+                        smartsupp_delivery_t **deliveries, int count)
 {
     int i;
 
     for (i = 0; i < count; i++) {
-        deliveries[i] = version(apr_psprintf(pool, "replay%d", i), 1, 0, "");
-        if (smartsupp_commit_submit(&entries[i], commit, deliveries[i],
-                                    SMARTSUPP_COMMIT_REPLAY) != APR_SUCCESS) {
+        deliveries[i] = version(apr_psprintf(pool, "some%d", i), 1, 0, "");
+        if (smartsupp_commit_submit(&entries[i], commit, deliveries[i], mode) !=
+            APR_SUCCESS) {
             abort();
         }
     }
 }
 
 /* @return how many of them are stored */
-static int await_replays(smartsupp_commit_t *commit,
-                         smartsupp_commit_entry_t **entries,
-                         smartsupp_delivery_t **deliveries, int count)
+static int await_some(smartsupp_commit_t *commit,
+                      smartsupp_commit_entry_t **entries,
+                      smartsupp_delivery_t **deliveries, int count)
 {
     smartsupp_batch_outcome_t outcome;
     int stored = 0;
@@ -570,13 +567,13 @@ static void test_replay_is_not_counted(void)
     smartsupp_delivery_t *deliveries[4];
 
     set_lender(1, 0);
-    submit_replays(commit, entries, deliveries, 4);
+    submit_some(commit, SMARTSUPP_COMMIT_REPLAY, entries, deliveries, 4);
     await_borrower();
     apr_sleep(apr_time_from_msec(200));
     tap_is(deliver(commit, version("replay", 1, 0, ""), SHORT), "timeout",
            "the one place is free for a sender");
     set_lender(0, 0);
-    tap_is_int(await_replays(commit, entries, deliveries, 4), 4,
+    tap_is_int(await_some(commit, entries, deliveries, 4), 4,
                "and all from the spool are stored");
     smartsupp_commit_stop(commit, LONG);
 }
@@ -584,42 +581,49 @@ static void test_replay_is_not_counted(void)
 /* Senders wake one another: one that has gone meanwhile is in nobody's way. */
 static void test_all_are_woken(void)
 {
-    enum { SENDERS = 14, REPLAYS = 3 };
+    enum { SENDERS = 12, REPLAYS = 3 };
     smartsupp_commit_t *commit = room(64);
-    smartsupp_commit_entry_t *entries[REPLAYS];
-    smartsupp_delivery_t *replays[REPLAYS];
+    smartsupp_commit_entry_t *entries[REPLAYS + 2];
+    smartsupp_delivery_t *deliveries[REPLAYS + 2];
+    smartsupp_batch_outcome_t outcome;
     thread_job_t jobs[SENDERS] = {{0}};
     apr_time_t opened;
+    int left = 0;
     int i;
 
     for (i = 0; i < SENDERS; i++) {
         jobs[i].commit = commit;
         jobs[i].delivery = version(apr_psprintf(pool, "woken%d", i), 1, 0, "");
     }
-    queue_behind_gate(commit, &jobs[2], 1);
-    submit_replays(commit, entries, replays, REPLAYS);
-    /* of the second batch, the first to come and another one */
-    jobs[0].patience = jobs[1].patience = LEAVES;
-    for (i = 0; i < SENDERS; i++) {
-        if (i != 2) {
-            start(&jobs[i]);
-            apr_sleep(SHORT);
+    queue_behind_gate(commit, jobs, 1);
+    submit_some(commit, SMARTSUPP_COMMIT_REPLAY, entries, deliveries, REPLAYS);
+    /* in the second batch: one that leaves, senders, another one that leaves,
+     * senders, replays */
+    for (i = 1; i < SENDERS; i++) {
+        if (i == 1 || i == SENDERS / 2) {
+            apr_sleep(apr_time_from_msec(200));
+            submit_some(commit, SMARTSUPP_COMMIT_PATIENT,
+                        &entries[REPLAYS + left], &deliveries[REPLAYS + left],
+                        1);
+            left++;
         }
+        start(&jobs[i]);
     }
+    apr_sleep(apr_time_from_msec(200));
     pass_one();
-    join(jobs, 2);
     opened = apr_time_now();
+    for (i = REPLAYS; i < REPLAYS + 2; i++) {
+        left -= smartsupp_commit_wait(&outcome, commit, entries[i], opened) ==
+                APR_TIMEUP;
+        smartsupp_delivery_release(deliveries[i]);
+    }
+    tap_is_int(left, 0, "two leave");
     set_lender(0, 0);
-    join(&jobs[2], SENDERS - 2);
+    join(jobs, SENDERS);
     tap_ok(apr_time_now() - opened < LONG / 2, "nobody slept to the deadline");
-    tap_is_int(answers(jobs, SENDERS, "stored"), SENDERS - 2,
-               "all are answered");
-    tap_is_int(answers(jobs, 2, "timeout"), 2, "but those that left");
-    tap_is_int(await_replays(commit, entries, replays, REPLAYS), REPLAYS,
+    tap_is_int(answers(jobs, SENDERS, "stored"), SENDERS, "all are answered");
+    tap_is_int(await_some(commit, entries, deliveries, REPLAYS), REPLAYS,
                "and the drain");
-    tap_is_int(number("SELECT count(*) FROM t_conversation WHERE channel_id "
-                      "LIKE 'woken%'"),
-               SENDERS, "all is stored");
     smartsupp_commit_stop(commit, LONG);
 }
 
@@ -672,7 +676,7 @@ static void test_drains_are_woken(void)
     jobs[1].commit = commit;
     jobs[1].mode = SMARTSUPP_COMMIT_REPLAY;
     queue_behind_gate(commit, jobs, 1);
-    submit_replays(commit, entries, deliveries, 3);
+    submit_some(commit, SMARTSUPP_COMMIT_REPLAY, entries, deliveries, 3);
     start(&jobs[1]);
     apr_sleep(apr_time_from_msec(200));
     opened = apr_time_now();
@@ -680,7 +684,7 @@ static void test_drains_are_woken(void)
     join(jobs, 2);
     tap_ok(apr_time_now() - opened < LONG / 2, "no drain waits for another");
     tap_is_int(answers(jobs, 2, "stored"), 2, "all are answered");
-    tap_is_int(await_replays(commit, entries, deliveries, 3), 3,
+    tap_is_int(await_some(commit, entries, deliveries, 3), 3,
                "and the late one");
     smartsupp_commit_stop(commit, LONG);
 }
