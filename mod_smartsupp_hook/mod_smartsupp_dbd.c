@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include <apr_global_mutex.h>
-#include <apr_portable.h>
 #include <apr_strings.h>
-#include <apr_thread_mutex.h>
 #include <ap_mpm.h>
 #include <http_config.h>
 #include <util_mutex.h>
@@ -15,6 +13,7 @@
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_hook.h"
 #include "mod_smartsupp_lender.h"
+#include "mod_smartsupp_prefork.h"
 #include "mod_smartsupp_shared.h"
 
 APLOG_USE_MODULE(smartsupp_hook);
@@ -47,9 +46,6 @@ typedef struct smartsupp_database_t {
 
 /* Set at start, read-only afterwards. */
 static apr_array_header_t *databases; /* of smartsupp_database_t * */
-
-/* The one that a child begins with, and prefork's only one. */
-static apr_os_thread_t child_thread;
 
 int smartsupp_dbd_pre_config(apr_pool_t *pconf, apr_pool_t *plog,
                              apr_pool_t *ptemp)
@@ -222,21 +218,29 @@ static apr_interval_time_t hang(const smartsupp_database_t *database)
     return bound > HANG_LEAST ? bound : HANG_LEAST;
 }
 
-void smartsupp_dbd_end_if_held(void)
+/* Whether the thread that runs the cleanups holds a commit room itself. */
+static int is_held(void)
 {
     int i;
 
-    if (threads() > 1 ||
-        !apr_os_thread_equal(apr_os_thread_current(), child_thread)) {
-        return;
-    }
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
 
         if (database->commit && smartsupp_commit_is_held(database->commit)) {
-            _exit(0);
+            return 1;
         }
+    }
+    return 0;
+}
+
+void smartsupp_dbd_end_if_interrupted(void)
+{
+    smartsupp_prefork_phase_e phase = smartsupp_prefork_interrupted();
+
+    if (phase == SMARTSUPP_PREFORK_AT_WORK ||
+        (phase == SMARTSUPP_PREFORK_WAITING && is_held())) {
+        _exit(0);
     }
 }
 
@@ -247,7 +251,7 @@ static apr_status_t stop_writers(void *unused)
     int i;
 
     (void)unused;
-    smartsupp_dbd_end_if_held();
+    smartsupp_dbd_end_if_interrupted();
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
@@ -286,31 +290,12 @@ static int turn_is_known(int index)
     return 0;
 }
 
-/*
- * A child of prefork has an allocator without a mutex, for its one thread, and
- * the pools of mod_dbd's connections take their memory from it too, in the
- * writer's thread. Give it one; a nested one, because the child ends inside a
- * signal handler, which may have interrupted whoever holds it.
- */
-static void share_allocator(apr_pool_t *pchild)
-{
-    apr_allocator_t *allocator = apr_pool_allocator_get(pchild);
-    apr_thread_mutex_t *mutex;
-
-    if (!apr_allocator_mutex_get(allocator) &&
-        apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_NESTED, pchild) ==
-            APR_SUCCESS) {
-        apr_allocator_mutex_set(allocator, mutex);
-    }
-}
-
 void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
 {
     int i;
 
     (void)main_server;
-    child_thread = apr_os_thread_current();
-    share_allocator(pchild);
+    smartsupp_prefork_share_allocator(pchild);
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);

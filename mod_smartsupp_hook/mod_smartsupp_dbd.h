@@ -30,13 +30,13 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server);
 smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
 
 /**
- * End the process where it can only end like that: a child of prefork is told
- * to stop inside a signal handler, and where its one thread was interrupted
- * while it held a commit room, whoever waits for another thread waits for ever.
- * The delivery was not answered. For any cleanup that will join a thread; in
- * other MPMs, and in other threads, it does nothing.
+ * End the process at once where the cleanups run on top of a delivery that was
+ * interrupted (mod_smartsupp_prefork.h) while it allocated or held a commit
+ * room. It was not answered; it ends as by kill -9. Not where it waits for the
+ * commit: that is then finished. For any cleanup of ours that frees memory or
+ * joins a thread, first of all.
  */
-void smartsupp_dbd_end_if_held(void);
+void smartsupp_dbd_end_if_interrupted(void);
 
 /** Whether two servers store in the same database, under the same prefix. */
 int smartsupp_dbd_same(const server_rec *one, const server_rec *other);

@@ -8,6 +8,7 @@
 #include "mod_smartsupp_check.h"
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_dbd.h"
+#include "mod_smartsupp_prefork.h"
 #include "mod_smartsupp_receive.h"
 #include "mod_smartsupp_replay.h"
 #include "mod_smartsupp_spool.h"
@@ -58,8 +59,12 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 
 static void child_init(apr_pool_t *pchild, server_rec *main_server)
 {
+    smartsupp_prefork_phase_e before =
+        smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
+
     smartsupp_receive_child_init(pchild, main_server);
     smartsupp_dbd_child_init(pchild, main_server);
+    smartsupp_prefork_enter(before);
 }
 
 static void register_hooks(apr_pool_t *pool)

@@ -11,6 +11,7 @@
 #include "mod_smartsupp_config.h"
 #include "mod_smartsupp_dbd.h"
 #include "mod_smartsupp_hook.h"
+#include "mod_smartsupp_prefork.h"
 #include "mod_smartsupp_shared.h"
 #include "mod_smartsupp_spool.h"
 #include "smartsupp_commit.h"
@@ -304,9 +305,11 @@ static int commit(request_rec *r, smartsupp_delivery_t *delivery,
                                             : SMARTSUPP_COMMIT_PATIENT);
     }
     if (rv == APR_SUCCESS) {
+        smartsupp_prefork_enter(SMARTSUPP_PREFORK_WAITING);
         rv = smartsupp_commit_wait(
             &outcome, room, entry,
             received + smartsupp_config_database_wait(r->server));
+        smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
     }
     if (rv == APR_SUCCESS) {
         smartsupp_metrics_time(smartsupp_config_runtime(r->server)->metrics,
@@ -436,9 +439,24 @@ static void warn_of_redirect(const request_rec *r)
     }
 }
 
-int smartsupp_receive_handler(request_rec *r)
+/* Take the delivery: memory for it, and give that back. */
+static int take(request_rec *r)
 {
     smartsupp_delivery_t *delivery;
+    int status;
+
+    if (!deliveries ||
+        smartsupp_delivery_create(&delivery, deliveries) != APR_SUCCESS) {
+        return answer_unread(r, APR_ENOMEM, HTTP_SERVICE_UNAVAILABLE);
+    }
+    status = receive(r, delivery);
+    smartsupp_delivery_release(delivery);
+    return status;
+}
+
+int smartsupp_receive_handler(request_rec *r)
+{
+    smartsupp_prefork_phase_e before;
     int status;
 
     if (!r->handler || strcmp(r->handler, SMARTSUPP_HOOK_HANDLER) != 0) {
@@ -453,11 +471,8 @@ int smartsupp_receive_handler(request_rec *r)
         return refuse(r, HTTP_METHOD_NOT_ALLOWED, "method",
                       "Deliveries are sent with POST.");
     }
-    if (!deliveries ||
-        smartsupp_delivery_create(&delivery, deliveries) != APR_SUCCESS) {
-        return answer_unread(r, APR_ENOMEM, HTTP_SERVICE_UNAVAILABLE);
-    }
-    status = receive(r, delivery);
-    smartsupp_delivery_release(delivery);
+    before = smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
+    status = take(r);
+    smartsupp_prefork_enter(before);
     return status;
 }

@@ -104,7 +104,7 @@ static apr_status_t tick(int state, void *data, apr_pool_t *pool)
     if (state == AP_WATCHDOG_STATE_STOPPING) {
         /* may come from another thread, in the middle of a pass, which is
          * joined next */
-        smartsupp_dbd_end_if_held();
+        smartsupp_dbd_end_if_interrupted();
         __atomic_store_n(&drain->stopping, 1, __ATOMIC_RELAXED);
         release_lock(replay);
         return APR_SUCCESS;

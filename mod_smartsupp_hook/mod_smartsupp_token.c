@@ -8,6 +8,7 @@
 #include <mod_auth.h>
 
 #include "mod_smartsupp_hook.h"
+#include "mod_smartsupp_prefork.h"
 #include "mod_smartsupp_source.h"
 
 APLOG_USE_MODULE(smartsupp_hook);
@@ -73,12 +74,14 @@ static int is_in_header(const request_rec *r, const smartsupp_secret_t *secret)
 static authz_status check(request_rec *r, const char *line, const void *parsed)
 {
     const smartsupp_secret_t *secret = parsed;
+    smartsupp_prefork_phase_e before =
+        smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
+    int found = is_in_query(r, secret) || is_bearer(r, secret) ||
+                is_in_header(r, secret);
 
     (void)line;
-    return is_in_query(r, secret) || is_bearer(r, secret) ||
-                   is_in_header(r, secret)
-               ? AUTHZ_GRANTED
-               : AUTHZ_DENIED;
+    smartsupp_prefork_enter(before);
+    return found ? AUTHZ_GRANTED : AUTHZ_DENIED;
 }
 
 void smartsupp_token_register(apr_pool_t *pool)

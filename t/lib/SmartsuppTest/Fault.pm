@@ -22,12 +22,9 @@ use strict;
 use warnings;
 
 use Cwd ();
-use File::Basename qw(dirname);
 
-use SmartsuppTest::Httpd ();
+use SmartsuppTest::Preload;
 use SmartsuppTest::Process qw(slurp spew);
-
-my $source = Cwd::realpath(dirname(__FILE__) . '/../../fault/fault.c');
 
 # Before the httpd's start: its children and it get the library. The folders are
 # named from the ServerRoot, or absolute.
@@ -42,28 +39,12 @@ sub new {
             or die "$folder is a symbolic link or in one: set TMPDIR\n";
     }
     my $self = bless {root => $root, run => 0}, $class;
-    my $library = $self->build;
-    my $preload = join ':', $library, $ENV{LD_PRELOAD} // ();
-    # a sanitizer is preloaded by words that come after ours
-    $ENV{SMARTSUPP_HTTPD_WRAPPER}
-        =~ s/\b(LD_PRELOAD=)(?!\Q$library\E)/$1$library:/
-        if defined $ENV{SMARTSUPP_HTTPD_WRAPPER};
-    push @{$httpd->{wrapper}}, 'env', "LD_PRELOAD=$preload",
-        'SMARTSUPP_FAULT_FOLDERS=' . join(':', @folders),
-        "SMARTSUPP_FAULT_CONTROL=$root/control",
-        "SMARTSUPP_FAULT_TRACE=$root/trace";
+    preload($httpd, 'fault',
+        SMARTSUPP_FAULT_FOLDERS => join(':', @folders),
+        SMARTSUPP_FAULT_CONTROL => "$root/control",
+        SMARTSUPP_FAULT_TRACE => "$root/trace");
     $self->watch;
     return $self;
-}
-
-sub build {
-    my ($self) = @_;
-    my $library = "$self->{root}/fault.so";
-    my @compiler = split ' ', $ENV{CC} // SmartsuppTest::Httpd::apxs('CC');
-    system(@compiler, qw(-std=c99 -O1 -fPIC -shared -o), $library, $source,
-        '-ldl') == 0 or die "cannot build $source\n";
-    chmod 0755, $library;
-    return $library;
 }
 
 # Do this at the first call that one of the rules fits, in this order. A rule

@@ -33,10 +33,12 @@ use constant END_AT => 1427470476000; # of version 0
 #   taken     the statuses of what is taken, in place of [200]
 #   careless  so many of the senders send each delivery only once, whatever
 #             becomes of it
+#   request   code that is given a body and gives the options of its POST
 sub start {
     my ($class, $httpds, $senders, %options) = @_;
     my $folder = File::Temp->newdir('smartsupp-XXXXXXXX', TMPDIR => 1);
-    my $self = bless {taken => [200], careless => 0, %options,
+    my $self = bless {taken => [200], careless => 0,
+        request => sub { () }, %options,
         httpds => $httpds, folder => $folder, owner => $$, answers => [],
         count => {}, senders => {}}, $class;
     for my $sender (1 .. $senders) {
@@ -82,7 +84,7 @@ sub send_once {
     my $start = time;
     local $SIG{ALRM} = sub { die "hangs\n" };
     alarm $self->PATIENCE;
-    my $answer = eval { post($httpd, $body) };
+    my $answer = eval { post($httpd, $body, $self->{request}->($body)) };
     alarm 0;
     my $status = $answer ? $answer->{status} : 0;
     my $result = $answer ? $answer->{result} // '-'
