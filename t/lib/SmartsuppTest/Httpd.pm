@@ -239,9 +239,31 @@ sub configtest {
     return ($? >> 8 || $? & 127, slurp($output));
 }
 
-# Read the configuration again: gracefully, or at once.
-sub graceful { return $_[0]->reload('USR1') }
-sub restart  { return $_[0]->reload('HUP') }
+# Read the configuration again, at once or gracefully. A child of before that
+# was just being made goes on accepting for a moment; it is waited for.
+sub restart { return $_[0]->reload('HUP') }
+
+sub graceful {
+    my ($self) = @_;
+    my @before = $self->children;
+    $self->reload('USR1');
+    $self->wait_for(sub { !$self->listening(@before) })
+        or die $self->failure('children of before go on listening');
+    return $self;
+}
+
+# Which of these processes hold a socket that listens on our port.
+sub listening {
+    my ($self, @pids) = @_;
+    my $port = sprintf '%04X', $self->{port};
+    my %inode = map { $_ => 1 } map { slurp($_)
+        =~ /^ *\d+: \w+:$port \w+:0000 0A (?:\S+ +){5}(\d+)/mg }
+        grep { -e } '/proc/net/tcp', '/proc/net/tcp6';
+    return grep {
+        my @files = map { readlink // '' } glob "/proc/$_/fd/*";
+        grep { /^socket:\[(\d+)\]/ && $inode{$1} } @files;
+    } @pids;
+}
 
 sub reload {
     my ($self, $signal) = @_;
