@@ -59,25 +59,6 @@ static void give_back(smartsupp_batch_loan_t *loan,
     worker->lender.give_back(loan, worker->lender.baton);
 }
 
-/* One transaction over those deliveries, on a connection that is lent. */
-static apr_status_t transact(smartsupp_store_result_e *results,
-                             smartsupp_sql_t *sql,
-                             smartsupp_delivery_t *const *deliveries, int count,
-                             apr_pool_t *pool)
-{
-    apr_status_t rv = smartsupp_sql_begin(sql);
-
-    if (rv != APR_SUCCESS) {
-        return rv;
-    }
-    rv = smartsupp_store(results, sql, deliveries, count, pool);
-    if (rv != APR_SUCCESS) {
-        smartsupp_sql_rollback(sql);
-        return rv;
-    }
-    return smartsupp_sql_commit(sql);
-}
-
 /*
  * The unit of work on a lent connection: tables that fit, then the rows. What
  * the drivers register on the pool is released before this returns: the next
@@ -100,7 +81,7 @@ static apr_status_t work_on(smartsupp_store_result_e *results,
         worker->schema_ready = rv == APR_SUCCESS;
     }
     if (rv == APR_SUCCESS) {
-        rv = transact(results, sql, span->deliveries, span->count, pool);
+        rv = smartsupp_store(results, sql, span->deliveries, span->count, pool);
     }
     if (rv != APR_SUCCESS &&
         smartsupp_sql_error(sql)->error_class == SMARTSUPP_SQL_STALE) {

@@ -158,10 +158,10 @@ static int count_variables(const smartsupp_conversation_t *conversation)
 
 const smartsupp_rows_child_t smartsupp_rows_children[] = {
     {SMARTSUPP_SQL_INSERT_MESSAGES, SMARTSUPP_SQL_MESSAGE_VALUES,
-     count_messages, message_rows},
-    {SMARTSUPP_SQL_INSERT_PATHS, SMARTSUPP_SQL_PATH_VALUES, count_paths,
-     path_rows},
+     SMARTSUPP_SQL_MESSAGES_AT_ONCE, count_messages, message_rows},
+    {SMARTSUPP_SQL_INSERT_PATHS, SMARTSUPP_SQL_PATH_VALUES,
+     SMARTSUPP_SQL_PATHS_AT_ONCE, count_paths, path_rows},
     {SMARTSUPP_SQL_INSERT_VARIABLES, SMARTSUPP_SQL_VARIABLE_VALUES,
-     count_variables, variable_rows},
-    {SMARTSUPP_SQL_STATEMENTS, 0, NULL, NULL},
+     SMARTSUPP_SQL_VARIABLES_AT_ONCE, count_variables, variable_rows},
+    {SMARTSUPP_SQL_STATEMENTS, 0, 0, NULL, NULL},
 };

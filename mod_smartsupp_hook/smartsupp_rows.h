@@ -30,7 +30,8 @@ void smartsupp_rows_conversation(const char **values,
 /* A table of children. */
 typedef struct smartsupp_rows_child_t {
     smartsupp_sql_id_e insert;
-    int values; /* per row */
+    int values;  /* per row */
+    int at_once; /* rows that a row of INSERT_AT_ONCE has room for */
 
     /* How many rows a conversation has there. */
     int (*count)(const smartsupp_conversation_t *conversation);

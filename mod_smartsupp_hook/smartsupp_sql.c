@@ -296,6 +296,11 @@ static apr_status_t prepare(apr_dbd_prepared_t **prepared, smartsupp_sql_t *sql,
     return APR_SUCCESS;
 }
 
+int smartsupp_sql_inserts_at_once(const smartsupp_sql_t *sql)
+{
+    return sql->driver->at_once;
+}
+
 int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows)
 {
     int most = smartsupp_sql_statement_rows(id);
@@ -306,6 +311,20 @@ int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows)
         variant++;
     }
     return row_counts[variant];
+}
+
+int smartsupp_sql_room(smartsupp_sql_id_e id, int rows)
+{
+    int room = 0;
+    size_t variant;
+
+    for (variant = 0; variant < ROW_COUNTS; variant++) {
+        if (row_counts[variant] >= rows &&
+            row_counts[variant] <= smartsupp_sql_statement_rows(id)) {
+            room = row_counts[variant]; /* they become fewer */
+        }
+    }
+    return room;
 }
 
 apr_status_t smartsupp_sql_execute(int *affected, smartsupp_sql_t *sql,

@@ -59,7 +59,14 @@ typedef enum smartsupp_sql_id_e {
     /* per row: all other columns of conversation, then the key; a row whose
      * key exists is left out and not counted */
     SMARTSUPP_SQL_INSERT_CONVERSATIONS,
-    /* one row of the same values */
+    /* only where smartsupp_sql_inserts_at_once: conversations and all of their
+     * children, a transaction by itself. For each row that many values of each
+     * table as is told below, first the conversations, then messages, paths
+     * and variables; what is not needed is NULL. -> the keys of the
+     * conversations that were new; the others are left out with their
+     * children */
+    SMARTSUPP_SQL_INSERT_AT_ONCE,
+    /* one row of a conversation's values */
     SMARTSUPP_SQL_UPDATE_CONVERSATION,
     /* per row: key. -> key, end_at, message_rows, received_at, updated_at,
      * body_sha256, number of children; locks the rows until the transaction
@@ -89,6 +96,19 @@ typedef enum smartsupp_sql_id_e {
 #define SMARTSUPP_SQL_PATH_VALUES 6
 #define SMARTSUPP_SQL_VARIABLE_VALUES 8
 #define SMARTSUPP_SQL_EVENT_VALUES 6
+
+/* How many rows of children a row of INSERT_AT_ONCE has room for. */
+#define SMARTSUPP_SQL_MESSAGES_AT_ONCE 8
+#define SMARTSUPP_SQL_PATHS_AT_ONCE 4
+#define SMARTSUPP_SQL_VARIABLES_AT_ONCE 4
+#define SMARTSUPP_SQL_AT_ONCE_VALUES                                           \
+    (SMARTSUPP_SQL_CONVERSATION_VALUES +                                       \
+     SMARTSUPP_SQL_MESSAGES_AT_ONCE * SMARTSUPP_SQL_MESSAGE_VALUES +           \
+     SMARTSUPP_SQL_PATHS_AT_ONCE * SMARTSUPP_SQL_PATH_VALUES +                 \
+     SMARTSUPP_SQL_VARIABLES_AT_ONCE * SMARTSUPP_SQL_VARIABLE_VALUES)
+
+/* The most of its rows. */
+#define SMARTSUPP_SQL_AT_ONCE_MAX 16
 
 /* How many columns SELECT_VERSIONS gives. */
 #define SMARTSUPP_SQL_VERSION_COLUMNS 9
@@ -195,11 +215,20 @@ apr_status_t smartsupp_sql_query(smartsupp_sql_t *sql, const char *text,
 apr_status_t smartsupp_sql_probe(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool);
 
+/** Whether INSERT_AT_ONCE works on this connection. */
+int smartsupp_sql_inserts_at_once(const smartsupp_sql_t *sql);
+
 /**
  * How many of so many rows the statement takes at once: it is prepared for few
  * row counts only (1 to 8, 16, 32 and 64).
  */
 int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows);
+
+/**
+ * The fewest rows that the statement takes at once and that have room for so
+ * many; 0 where none have.
+ */
+int smartsupp_sql_room(smartsupp_sql_id_e id, int rows);
 
 /**
  * Execute a statement.

@@ -18,6 +18,9 @@ typedef struct smartsupp_sql_driver_t {
     /* Statements have names in the session, which must differ. */
     int named;
 
+    /* One statement may insert into several tables, and is a transaction. */
+    int at_once;
+
     /* Whether the connection still leads to the database, told without a word
      * to it; may be NULL. Also asked before the first session. */
     int (*is_spent)(smartsupp_sql_t *sql, apr_pool_t *pool);

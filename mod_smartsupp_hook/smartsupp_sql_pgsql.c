@@ -195,6 +195,7 @@ const smartsupp_sql_driver_t smartsupp_sql_pgsql = {
     .name = "pgsql",
     .random = 1,
     .named = 1,
+    .at_once = 1,
     .enter = enter,
     .leave = leave,
     .socket = socket_of,

@@ -164,6 +164,9 @@ static const statement_t statements[SMARTSUPP_SQL_STATEMENTS] = {
          "%s, %s, %s, %s, %s, %s, %s, %s, %lld, %s, %lld, %lld, %lld, %s, %s, "
          "%lld, %s, %lld)",
          ", ", "{if_new account_id}"},
+    [SMARTSUPP_SQL_INSERT_AT_ONCE] = {SMARTSUPP_SQL_AT_ONCE_VALUES,
+                                      SMARTSUPP_SQL_AT_ONCE_MAX, NULL, NULL,
+                                      NULL, NULL}, /* at_once_text */
     [SMARTSUPP_SQL_UPDATE_CONVERSATION] =
         {SMARTSUPP_SQL_CONVERSATION_VALUES, 1,
          "UPDATE {prefix}conversation SET end_at = %lld, is_chat = {boolean}, "
@@ -276,31 +279,88 @@ const char *smartsupp_sql_complete(const smartsupp_sql_dialect_t *dialect,
     return apr_pstrcat(pool, completed, text, NULL);
 }
 
+/* So many rows of values. */
+static const char *rows_text(const statement_t *statement, int rows,
+                             apr_pool_t *pool)
+{
+    struct iovec pieces[2 * SMARTSUPP_SQL_ROWS_MAX];
+    apr_size_t count = 0;
+
+    while (rows-- > 0) {
+        pieces[count].iov_base = (void *)statement->row;
+        pieces[count++].iov_len = strlen(statement->row);
+        pieces[count].iov_base = (void *)statement->separator;
+        pieces[count++].iov_len = strlen(statement->separator);
+    }
+    return apr_pstrcatv(pool, pieces, count - 1, NULL);
+}
+
+/* An INSERT of those of so many rows of values, as table v, that a condition
+ * lets through. */
+static const char *insert_text(smartsupp_sql_id_e id, int rows,
+                               const char *condition, apr_pool_t *pool)
+{
+    const statement_t *insert = &statements[id];
+    const char *values = strstr(insert->head, " VALUES ");
+
+    return apr_pstrcat(
+        pool,
+        apr_pstrmemdup(pool, insert->head, (apr_size_t)(values - insert->head)),
+        " SELECT * FROM (VALUES ", rows_text(insert, rows, pool), ") v",
+        condition, NULL);
+}
+
+/*
+ * The inserts into all tables as parts of one statement. Rows that are not
+ * needed have no key; nor do children go in whose conversation was left out.
+ */
+static const char *at_once_text(int rows, apr_pool_t *pool)
+{
+    static const struct {
+        smartsupp_sql_id_e insert;
+        int rows;
+    } children[] = {
+        {SMARTSUPP_SQL_INSERT_MESSAGES, SMARTSUPP_SQL_MESSAGES_AT_ONCE},
+        {SMARTSUPP_SQL_INSERT_PATHS, SMARTSUPP_SQL_PATHS_AT_ONCE},
+        {SMARTSUPP_SQL_INSERT_VARIABLES, SMARTSUPP_SQL_VARIABLES_AT_ONCE},
+    };
+    const char *text =
+        apr_pstrcat(pool, "WITH new AS (",
+                    insert_text(SMARTSUPP_SQL_INSERT_CONVERSATIONS, rows,
+                                " WHERE column34 IS NOT NULL{if_new account_id}"
+                                " RETURNING account_id, channel_id, begin_at",
+                                pool),
+                    ")", NULL);
+    size_t i;
+
+    for (i = 0; i < sizeof(children) / sizeof(children[0]); i++) {
+        text = apr_psprintf(pool, "%s, children%d AS (", text, (int)i);
+        text =
+            apr_pstrcat(pool, text,
+                        insert_text(children[i].insert, rows * children[i].rows,
+                                    " (account_id, channel_id, begin_at)"
+                                    " WHERE (account_id, channel_id, begin_at)"
+                                    " IN (SELECT * FROM new)",
+                                    pool),
+                        ")", NULL);
+    }
+    return apr_pstrcat(pool, text, " SELECT * FROM new", NULL);
+}
+
 const char *smartsupp_sql_statement_text(const smartsupp_sql_dialect_t *dialect,
                                          smartsupp_sql_id_e id, int rows,
                                          const char *prefix, apr_pool_t *pool)
 {
     const statement_t *statement = &statements[id];
-    struct iovec pieces[2 * SMARTSUPP_SQL_ROWS_MAX + 2];
-    const char *parts[2 * SMARTSUPP_SQL_ROWS_MAX + 2];
-    apr_size_t count = 0;
-    apr_size_t i;
+    const char *text =
+        id == SMARTSUPP_SQL_INSERT_AT_ONCE
+            ? at_once_text(rows, pool)
+            : apr_pstrcat(pool, statement->head,
+                          statement->row ? rows_text(statement, rows, pool)
+                                         : "",
+                          statement->tail, NULL);
 
-    parts[count++] = statement->head;
-    if (statement->row) {
-        parts[count++] = statement->row;
-        while (--rows > 0) {
-            parts[count++] = statement->separator;
-            parts[count++] = statement->row;
-        }
-    }
-    parts[count++] = statement->tail;
-    for (i = 0; i < count; i++) {
-        pieces[i].iov_base = (void *)parts[i];
-        pieces[i].iov_len = strlen(parts[i]);
-    }
-    return smartsupp_sql_complete(
-        dialect, apr_pstrcatv(pool, pieces, count, NULL), prefix, pool);
+    return smartsupp_sql_complete(dialect, text, prefix, pool);
 }
 
 int smartsupp_sql_statement_values(smartsupp_sql_id_e id)

@@ -25,6 +25,14 @@ typedef struct batch_t {
     int count;
 } batch_t;
 
+/* What is given to smartsupp_store. */
+typedef struct given_t {
+    smartsupp_delivery_t *const *deliveries;
+    smartsupp_store_result_e *results;
+    int count;
+    int *leaders; /* which one's version is stored in place of each */
+} given_t;
+
 static int same_conversation(const smartsupp_conversation_t *a,
                              const smartsupp_conversation_t *b)
 {
@@ -181,22 +189,32 @@ static apr_status_t meet_stored(const batch_t *batch, candidate_t *candidates,
     return rv;
 }
 
+/* The values of the conversations' own rows. */
+static void conversation_values(const char **values, const batch_t *batch)
+{
+    int i;
+
+    for (i = 0; i < batch->count; i++) {
+        batch->candidates[i].values = values;
+        smartsupp_rows_conversation(values, batch->candidates[i].delivery,
+                                    batch->candidates[i].key, batch->pool);
+        values += SMARTSUPP_SQL_CONVERSATION_VALUES;
+    }
+}
+
 /* The rows of the conversations themselves. */
 static apr_status_t store_conversations(const batch_t *batch)
 {
-    apr_size_t width = SMARTSUPP_SQL_CONVERSATION_VALUES;
-    const char **values = apr_palloc(
-        batch->pool, ((apr_size_t)batch->count * width + 1) * sizeof(*values));
     smartsupp_sql_call_t call = {SMARTSUPP_SQL_INSERT_CONVERSATIONS, 0, NULL};
     apr_status_t rv = APR_SUCCESS;
     int i;
 
-    for (i = 0; i < batch->count; i++) {
-        batch->candidates[i].values = values + (apr_size_t)i * width;
-        smartsupp_rows_conversation(batch->candidates[i].values,
-                                    batch->candidates[i].delivery,
-                                    batch->candidates[i].key, batch->pool);
-    }
+    conversation_values(
+        apr_palloc(
+            batch->pool,
+            ((apr_size_t)batch->count * SMARTSUPP_SQL_CONVERSATION_VALUES + 1) *
+                sizeof(*call.values)),
+        batch);
     for (i = 0; rv == APR_SUCCESS && i < batch->count; i += call.rows) {
         int affected = 0;
 
@@ -232,30 +250,156 @@ static apr_status_t store_event(smartsupp_store_result_e *result,
     return rv;
 }
 
-static apr_status_t insert_children(const batch_t *batch,
-                                    const smartsupp_rows_child_t *child)
+/* How many children of that kind are to be written. */
+static int count_children(const batch_t *batch,
+                          const smartsupp_rows_child_t *child)
 {
-    smartsupp_sql_call_t call = {child->insert, 0, NULL};
-    const char **end;
+    int rows = 0;
     int i;
 
     for (i = 0; i < batch->count; i++) {
         if (is_written(&batch->candidates[i])) {
-            call.rows +=
-                child->count(batch->candidates[i].delivery->conversation);
+            rows += child->count(batch->candidates[i].delivery->conversation);
         }
     }
+    return rows;
+}
+
+/* The values of their rows. */
+static void children_values(const char **values, const batch_t *batch,
+                            const smartsupp_rows_child_t *child)
+{
+    int i;
+
+    for (i = 0; i < batch->count; i++) {
+        const candidate_t *candidate = &batch->candidates[i];
+
+        if (is_written(candidate)) {
+            values = child->rows(values, candidate->delivery->conversation,
+                                 candidate->key, batch->pool);
+        }
+    }
+}
+
+static apr_status_t insert_children(const batch_t *batch,
+                                    const smartsupp_rows_child_t *child)
+{
+    smartsupp_sql_call_t call = {child->insert, count_children(batch, child),
+                                 NULL};
+
     call.values = apr_palloc(
         batch->pool, ((apr_size_t)call.rows * (apr_size_t)child->values + 1) *
                          sizeof(*call.values));
-    end = call.values;
+    children_values(call.values, batch, child);
+    return smartsupp_sql_insert_rows(batch->sql, &call, batch->pool);
+}
+
+/* How many rows of INSERT_AT_ONCE have room for the whole batch; 0: none. */
+static int rows_at_once(const batch_t *batch)
+{
+    const smartsupp_rows_child_t *child;
+    int rows = batch->count;
+
+    for (child = smartsupp_rows_children; child->rows; child++) {
+        int needed = (count_children(batch, child) + child->at_once - 1) /
+                     child->at_once;
+
+        rows = needed > rows ? needed : rows;
+    }
+    return smartsupp_sql_room(SMARTSUPP_SQL_INSERT_AT_ONCE, rows);
+}
+
+/* Put those that are not among these rows first, and count only them. */
+static void leave_out(batch_t *batch, const apr_array_header_t *rows)
+{
+    candidate_t *inserted = apr_palloc(
+        batch->pool, ((apr_size_t)batch->count + 1) * sizeof(*inserted));
+    int left = 0;
+    int i;
+
     for (i = 0; i < batch->count; i++) {
-        if (is_written(&batch->candidates[i])) {
-            end = child->rows(end, batch->candidates[i].delivery->conversation,
-                              batch->candidates[i].key, batch->pool);
+        if (find_row(rows, &batch->candidates[i])) {
+            inserted[i - left] = batch->candidates[i];
+        }
+        else {
+            batch->candidates[left++] = batch->candidates[i];
         }
     }
-    return smartsupp_sql_insert_rows(batch->sql, &call, batch->pool);
+    memcpy(batch->candidates + left, inserted,
+           (apr_size_t)(batch->count - left) * sizeof(*inserted));
+    batch->count = left;
+}
+
+/*
+ * Where the database can, and the batch is small enough: insert all that is
+ * new by one statement, which is a transaction of its own. One round trip for
+ * seven or more. The batch is then what was left out.
+ */
+static apr_status_t insert_at_once(batch_t *batch)
+{
+    smartsupp_sql_call_t call = {SMARTSUPP_SQL_INSERT_AT_ONCE,
+                                 rows_at_once(batch), NULL};
+    const smartsupp_rows_child_t *child;
+    apr_array_header_t *rows = NULL;
+    const char **values;
+    apr_status_t rv;
+
+    if (batch->count == 0 || call.rows == 0 ||
+        !smartsupp_sql_inserts_at_once(batch->sql)) {
+        return APR_SUCCESS;
+    }
+    call.values = apr_pcalloc(batch->pool, (apr_size_t)call.rows *
+                                               SMARTSUPP_SQL_AT_ONCE_VALUES *
+                                               sizeof(*call.values));
+    conversation_values(call.values, batch);
+    values = call.values + call.rows * SMARTSUPP_SQL_CONVERSATION_VALUES;
+    for (child = smartsupp_rows_children; child->rows; child++) {
+        children_values(values, batch, child);
+        values += call.rows * child->at_once * child->values;
+    }
+    rv = smartsupp_sql_select(&rows, batch->sql, &call,
+                              SMARTSUPP_SQL_KEY_VALUES, batch->pool);
+    if (rv == APR_SUCCESS) {
+        leave_out(batch, rows);
+    }
+    return rv;
+}
+
+/* All of the batch, and the events, inside a transaction. */
+static apr_status_t store_rows(const batch_t *batch, const given_t *given)
+{
+    const smartsupp_rows_child_t *child;
+    apr_status_t rv = APR_SUCCESS;
+    int i;
+
+    for (i = 0; rv == APR_SUCCESS && i < given->count; i++) {
+        if (given->deliveries[i]->event) {
+            rv = store_event(&given->results[i], batch, given->deliveries[i]);
+        }
+    }
+    if (rv == APR_SUCCESS) {
+        rv = store_conversations(batch);
+    }
+    for (child = smartsupp_rows_children; rv == APR_SUCCESS && child->rows;
+         child++) {
+        rv = insert_children(batch, child);
+    }
+    return rv;
+}
+
+static apr_status_t transact(const batch_t *batch, const given_t *given)
+{
+    apr_status_t rv = smartsupp_sql_begin(batch->sql);
+
+    if (rv != APR_SUCCESS) {
+        return rv;
+    }
+    rv = store_rows(batch, given);
+    if (rv != APR_SUCCESS) {
+        smartsupp_sql_rollback(batch->sql);
+        return rv;
+    }
+    return smartsupp_sql_commit(batch->sql);
 }
 
 /* The place of the newest version of that delivery's conversation. */
@@ -297,29 +441,28 @@ static int by_key(const void *av, const void *bv)
 
 /* The newest versions, sorted: two servers that lock rows in one order do not
  * lock each other out. */
-static void choose_candidates(batch_t *batch, smartsupp_store_result_e *results,
-                              smartsupp_delivery_t *const *deliveries,
-                              const int *leaders, int count)
+static void choose_candidates(batch_t *batch, const given_t *given)
 {
     int i;
 
     batch->candidates =
-        apr_palloc(batch->pool, (apr_size_t)count * sizeof(candidate_t));
-    for (i = 0; i < count; i++) {
+        apr_palloc(batch->pool, (apr_size_t)given->count * sizeof(candidate_t));
+    for (i = 0; i < given->count; i++) {
+        const smartsupp_delivery_t *delivery = given->deliveries[i];
         candidate_t *candidate = &batch->candidates[batch->count];
 
-        if (leaders[i] != i || deliveries[i]->event) {
+        if (given->leaders[i] != i || delivery->event) {
             continue;
         }
-        candidate->delivery = deliveries[i];
-        candidate->result = &results[i];
+        candidate->delivery = delivery;
+        candidate->result = &given->results[i];
         *candidate->result = SMARTSUPP_STORE_STORED;
         candidate->key[0] = smartsupp_rows_integer(
-            deliveries[i]->conversation->account_id, batch->pool);
-        candidate->key[1] = deliveries[i]->conversation->channel_id;
+            delivery->conversation->account_id, batch->pool);
+        candidate->key[1] = delivery->conversation->channel_id;
         candidate->key[2] = smartsupp_rows_integer(
-            deliveries[i]->conversation->begin_at, batch->pool);
-        candidate->stored_sha256 = deliveries[i]->body_sha256;
+            delivery->conversation->begin_at, batch->pool);
+        candidate->stored_sha256 = delivery->body_sha256;
         batch->count++;
     }
     qsort(batch->candidates, (size_t)batch->count, sizeof(candidate_t), by_key);
@@ -327,23 +470,22 @@ static void choose_candidates(batch_t *batch, smartsupp_store_result_e *results,
 
 /* An answer for each that was not stored itself, because a newer version of
  * its conversation was in the batch. */
-static void answer_followers(smartsupp_store_result_e *results,
-                             const batch_t *batch,
-                             smartsupp_delivery_t *const *deliveries,
-                             const int *leaders, int count)
+static void answer_followers(const given_t *given,
+                             const candidate_t *candidates, int count)
 {
     int i;
     int j;
 
-    for (i = 0; i < count; i++) {
-        for (j = 0; leaders[i] != i && j < batch->count; j++) {
-            const candidate_t *candidate = &batch->candidates[j];
+    for (i = 0; i < given->count; i++) {
+        const smartsupp_delivery_t *leader =
+            given->deliveries[given->leaders[i]];
 
-            if (candidate->delivery == deliveries[leaders[i]]) {
-                results[i] =
-                    strcmp(deliveries[i]->body_sha256, candidate->stored_sha256)
-                        ? SMARTSUPP_STORE_STALE
-                        : SMARTSUPP_STORE_DUPLICATE;
+        for (j = 0; given->leaders[i] != i && j < count; j++) {
+            if (candidates[j].delivery == leader) {
+                given->results[i] = strcmp(given->deliveries[i]->body_sha256,
+                                           candidates[j].stored_sha256)
+                                        ? SMARTSUPP_STORE_STALE
+                                        : SMARTSUPP_STORE_DUPLICATE;
             }
         }
     }
@@ -355,29 +497,24 @@ apr_status_t smartsupp_store(smartsupp_store_result_e *results,
                              apr_pool_t *pool)
 {
     batch_t batch = {.sql = sql, .pool = pool};
-    int *leaders = apr_palloc(pool, (apr_size_t)count * sizeof(*leaders));
-    const smartsupp_rows_child_t *child;
-    apr_status_t rv = APR_SUCCESS;
+    given_t given = {deliveries, results, count,
+                     apr_palloc(pool, (apr_size_t)count * sizeof(int))};
+    apr_status_t rv;
+    int candidates;
+    int events = 0;
     int i;
 
-    for (i = 0; rv == APR_SUCCESS && i < count; i++) {
-        leaders[i] = i;
-        if (deliveries[i]->event) {
-            rv = store_event(&results[i], &batch, deliveries[i]);
-        }
-        else {
-            leaders[i] = newest(deliveries, count, i);
-        }
+    for (i = 0; i < count; i++) {
+        given.leaders[i] =
+            deliveries[i]->event ? i : newest(deliveries, count, i);
+        events += deliveries[i]->event != NULL;
     }
-    if (rv != APR_SUCCESS) {
-        return rv;
+    choose_candidates(&batch, &given);
+    candidates = batch.count;
+    rv = insert_at_once(&batch);
+    if (rv == APR_SUCCESS && batch.count + events > 0) {
+        rv = transact(&batch, &given);
     }
-    choose_candidates(&batch, results, deliveries, leaders, count);
-    rv = store_conversations(&batch);
-    for (child = smartsupp_rows_children; rv == APR_SUCCESS && child->rows;
-         child++) {
-        rv = insert_children(&batch, child);
-    }
-    answer_followers(results, &batch, deliveries, leaders, count);
+    answer_followers(&given, batch.candidates, candidates);
     return rv;
 }

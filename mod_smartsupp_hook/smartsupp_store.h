@@ -1,5 +1,9 @@
 /*
- * Deliveries to rows, inside a transaction that the caller has begun.
+ * Deliveries to rows, and their commit.
+ *
+ * All in one transaction; but where the database can insert into all tables by
+ * one statement (PostgreSQL), and the batch is small, that goes first, and only
+ * what it has met a known conversation for is left to another transaction.
  *
  * A conversation that is not known is inserted. One that is known is locked
  * and compared (smartsupp_version_compare): a newer version replaces the row
@@ -27,16 +31,18 @@ typedef enum smartsupp_store_result_e {
 } smartsupp_store_result_e;
 
 /**
- * Store decoded deliveries. Several of them may be versions of one
+ * Store decoded deliveries, durably. No transaction may be open, and none is
+ * afterwards. Several of them may be versions of one
  * conversation: the newest is stored, the others are answered as if they had
  * come after it.
  *
- * @param results takes one result a delivery, valid once the caller has
- *        committed
+ * @param results takes one result a delivery
  * @param pool for what is needed only during the call; memory grows with the
  *        number of messages, paths and variables
- * @return APR_SUCCESS, or APR_EGENERAL with smartsupp_sql_error filled: the
- *         transaction must then be rolled back
+ * @return APR_SUCCESS; or APR_EGENERAL with smartsupp_sql_error filled: some,
+ *         all or none of them may be stored, each with all that belongs to it
+ *         or not at all. To store them again is right (as in promise 2 of
+ *         design.md, the answer may then be DUPLICATE).
  */
 apr_status_t smartsupp_store(smartsupp_store_result_e *results,
                              smartsupp_sql_t *sql,

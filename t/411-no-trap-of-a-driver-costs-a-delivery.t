@@ -54,6 +54,12 @@ sub done {
 sub older { return body_of('channel.id' => $_[0], endAt => 1000) }
 sub newer { return body_of('channel.id' => $_[0], endAt => 2000) }
 
+sub larger {
+    return body_of('channel.id' => $_[0], endAt => 1000, messages => [
+        map { {type => 'agent', from => 'agent:3', sentAt => $_, content =>
+            'x'} } 1 .. 200]);
+}
+
 sub result {
     my ($httpd, $body) = @_;
     my $answer = post($httpd, $body);
@@ -129,7 +135,8 @@ sub sessions_are_ended {
 
 # BEGIN has been answered, the session is gone, and the conversation is one
 # that the database refuses at its last table: whoever goes on in a fresh
-# session, which commits each statement, leaves half of it.
+# session, which commits each statement, leaves half of it. It is one of many
+# messages: through pgsql what is small needs no BEGIN.
 sub transaction_loses_its_session {
     my ($kind, $reconnect) = @_;
     my $server = SmartsuppTest::Server->shared(
@@ -144,7 +151,7 @@ sub transaction_loses_its_session {
     $database->change($database->refusal('refused', 'no such thing here'));
     for my $when (qw(before after)) {
         $proxy->cut($when, $begin);
-        like result($httpd, older('refused')), qr/^503/, "cut $when $begin";
+        like result($httpd, larger('refused')), qr/^503/, "cut $when $begin";
         is $proxy->left, 0, 'the session has ended there';
         is_complete($httpd, 1);
     }

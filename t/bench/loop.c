@@ -211,10 +211,8 @@ static void store(worker_t *worker, smartsupp_delivery_t *delivery)
     smartsupp_sql_t *sql = worker->sql;
     smartsupp_store_result_e result;
 
-    if (smartsupp_sql_begin(sql) != APR_SUCCESS ||
-        smartsupp_store(&result, sql, &delivery, 1, worker->scratch) !=
-            APR_SUCCESS ||
-        smartsupp_sql_commit(sql) != APR_SUCCESS) {
+    if (smartsupp_store(&result, sql, &delivery, 1, worker->scratch) !=
+        APR_SUCCESS) {
         die("not stored", smartsupp_sql_error(sql)->text);
     }
     if (result != SMARTSUPP_STORE_STORED) {
