@@ -1,15 +1,14 @@
 /*
- * A batch of deliveries into the database: in one transaction where that
- * works, one by one where it does not.
+ * A batch of deliveries into the database: together where that works
+ * (smartsupp_store), one by one where it does not.
  *
- * On error the transaction is rolled back. A batch of many is then repeated one
- * by one, so that one bad delivery does not fail the others; a single
- * delivery is repeated once, on fresh statements and with the schema ensured
- * anew, and then has the database's error for its outcome. A commit whose
- * answer was lost is repaired by the same repetition, because storing twice is
- * harmless. Deadlocks and serialization failures are tried a few times more. An
- * outage (nothing can be stored now) fails all of the batch without trying
- * each.
+ * After an error a batch of many is repeated one by one, so that one bad
+ * delivery does not fail the others; a single delivery is repeated once, on
+ * fresh statements and with the schema ensured anew, and then has the
+ * database's error for its outcome. A commit whose answer was lost is repaired
+ * by the same repetition, because storing twice is harmless. Deadlocks and
+ * serialization failures are tried a few times more. An outage (nothing can be
+ * stored now) fails all of the batch without trying each.
  */
 #ifndef SMARTSUPP_BATCH_H
 #define SMARTSUPP_BATCH_H

@@ -48,7 +48,7 @@ extern const smartsupp_sql_dialect_t smartsupp_sql_postgresql;
 extern const smartsupp_sql_dialect_t smartsupp_sql_mysql_dialect;
 
 /* The most rows of one statement, and so of one prepared text. */
-#define SMARTSUPP_SQL_ROWS_MAX \
+#define SMARTSUPP_SQL_ROWS_MAX                                                 \
     (SMARTSUPP_SQL_AT_ONCE_MAX * SMARTSUPP_SQL_MESSAGES_AT_ONCE)
 
 /**

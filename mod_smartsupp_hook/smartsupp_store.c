@@ -1,59 +1,23 @@
 #include "smartsupp_store.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <apr_strings.h>
 #include <apr_time.h>
 
 #include "smartsupp_rows.h"
-#include "smartsupp_version.h"
+#include "smartsupp_store_choice.h"
 
-/* A conversation that is to be stored: the newest version in the batch. */
-typedef struct candidate_t {
-    const smartsupp_delivery_t *delivery;
-    smartsupp_store_result_e *result;
-    const char *key[SMARTSUPP_SQL_KEY_VALUES]; /* as SQL text */
-    const char **values;       /* of the conversation statements */
-    const char *stored_sha256; /* what is stored in the end */
-} candidate_t;
-
+/* What of the choice is still to be stored. */
 typedef struct batch_t {
     smartsupp_sql_t *sql;
     apr_pool_t *pool;
-    candidate_t *candidates; /* in the order of their keys */
+    smartsupp_store_candidate_t *candidates; /* in the order of their keys */
     int count;
 } batch_t;
 
-/* What is given to smartsupp_store. */
-typedef struct given_t {
-    smartsupp_delivery_t *const *deliveries;
-    smartsupp_store_result_e *results;
-    int count;
-    int *leaders; /* which one's version is stored in place of each */
-} given_t;
-
-static int same_conversation(const smartsupp_conversation_t *a,
-                             const smartsupp_conversation_t *b)
-{
-    return a->begin_at == b->begin_at && a->account_id == b->account_id &&
-           !strcmp(a->channel_id, b->channel_id);
-}
-
-static smartsupp_version_t version_of(const smartsupp_delivery_t *delivery)
-{
-    smartsupp_version_t version = {
-        .end_at = delivery->conversation->end_at,
-        .message_rows = delivery->conversation->message_rows,
-        .received_at = delivery->received_at,
-        .body_sha256 = delivery->body_sha256,
-    };
-
-    return version;
-}
-
 /* Whether its rows are, or will be, those of this delivery. */
-static int is_written(const candidate_t *candidate)
+static int is_written(const smartsupp_store_candidate_t *candidate)
 {
     return *candidate->result == SMARTSUPP_STORE_STORED ||
            *candidate->result == SMARTSUPP_STORE_UPDATED;
@@ -86,10 +50,10 @@ static stored_t stored_of(const char *const *columns)
  * now by the same statement that left another one out: then the row is its
  * own, as it is without children.
  */
-static void settle(candidate_t *candidate, const stored_t *stored,
-                   int some_were_inserted)
+static void settle(smartsupp_store_candidate_t *candidate,
+                   const stored_t *stored, int some_were_inserted)
 {
-    smartsupp_version_t ours = version_of(candidate->delivery);
+    smartsupp_version_t ours = smartsupp_store_version_of(candidate->delivery);
 
     candidate->stored_sha256 = stored->version.body_sha256;
     if (!strcmp(ours.body_sha256, stored->version.body_sha256)) {
@@ -110,7 +74,8 @@ static void settle(candidate_t *candidate, const stored_t *stored,
 }
 
 /* Replace the row of an older version, and take its children away. */
-static apr_status_t replace(const batch_t *batch, candidate_t *candidate)
+static apr_status_t replace(const batch_t *batch,
+                            smartsupp_store_candidate_t *candidate)
 {
     static const smartsupp_sql_id_e deletes[] = {
         SMARTSUPP_SQL_DELETE_MESSAGES,
@@ -134,7 +99,7 @@ static apr_status_t replace(const batch_t *batch, candidate_t *candidate)
 }
 
 static const char *const *find_row(const apr_array_header_t *rows,
-                                   const candidate_t *candidate)
+                                   const smartsupp_store_candidate_t *candidate)
 {
     int i;
 
@@ -152,7 +117,8 @@ static const char *const *find_row(const apr_array_header_t *rows,
 
 /* Some of these keys exist: lock those rows, see which, and replace the older
  * ones. */
-static apr_status_t meet_stored(const batch_t *batch, candidate_t *candidates,
+static apr_status_t meet_stored(const batch_t *batch,
+                                smartsupp_store_candidate_t *candidates,
                                 int count, int inserted)
 {
     const char **keys =
@@ -272,7 +238,7 @@ static void children_values(const char **values, const batch_t *batch,
     int i;
 
     for (i = 0; i < batch->count; i++) {
-        const candidate_t *candidate = &batch->candidates[i];
+        const smartsupp_store_candidate_t *candidate = &batch->candidates[i];
 
         if (is_written(candidate)) {
             values = child->rows(values, candidate->delivery->conversation,
@@ -312,7 +278,7 @@ static int rows_at_once(const batch_t *batch)
 /* Put those that are not among these rows first, and count only them. */
 static void leave_out(batch_t *batch, const apr_array_header_t *rows)
 {
-    candidate_t *inserted = apr_palloc(
+    smartsupp_store_candidate_t *inserted = apr_palloc(
         batch->pool, ((apr_size_t)batch->count + 1) * sizeof(*inserted));
     int left = 0;
     int i;
@@ -366,15 +332,16 @@ static apr_status_t insert_at_once(batch_t *batch)
 }
 
 /* All of the batch, and the events, inside a transaction. */
-static apr_status_t store_rows(const batch_t *batch, const given_t *given)
+static apr_status_t store_rows(const batch_t *batch,
+                               const smartsupp_store_choice_t *choice)
 {
     const smartsupp_rows_child_t *child;
     apr_status_t rv = APR_SUCCESS;
     int i;
 
-    for (i = 0; rv == APR_SUCCESS && i < given->count; i++) {
-        if (given->deliveries[i]->event) {
-            rv = store_event(&given->results[i], batch, given->deliveries[i]);
+    for (i = 0; rv == APR_SUCCESS && i < choice->given; i++) {
+        if (choice->deliveries[i]->event) {
+            rv = store_event(&choice->results[i], batch, choice->deliveries[i]);
         }
     }
     if (rv == APR_SUCCESS) {
@@ -387,14 +354,15 @@ static apr_status_t store_rows(const batch_t *batch, const given_t *given)
     return rv;
 }
 
-static apr_status_t transact(const batch_t *batch, const given_t *given)
+static apr_status_t transact(const batch_t *batch,
+                             const smartsupp_store_choice_t *choice)
 {
     apr_status_t rv = smartsupp_sql_begin(batch->sql);
 
     if (rv != APR_SUCCESS) {
         return rv;
     }
-    rv = store_rows(batch, given);
+    rv = store_rows(batch, choice);
     if (rv != APR_SUCCESS) {
         smartsupp_sql_rollback(batch->sql);
         return rv;
@@ -402,119 +370,28 @@ static apr_status_t transact(const batch_t *batch, const given_t *given)
     return smartsupp_sql_commit(batch->sql);
 }
 
-/* The place of the newest version of that delivery's conversation. */
-static int newest(smartsupp_delivery_t *const *deliveries, int count, int of)
-{
-    int best = of;
-    int i;
-
-    for (i = 0; i < count; i++) {
-        if (i != of && deliveries[i]->conversation &&
-            same_conversation(deliveries[i]->conversation,
-                              deliveries[of]->conversation)) {
-            smartsupp_version_t version = version_of(deliveries[i]);
-            smartsupp_version_t leader = version_of(deliveries[best]);
-            int order = smartsupp_version_compare(&version, &leader);
-
-            /* of two that are wholly equal the first one leads */
-            best = order > 0 || (order == 0 && i < best) ? i : best;
-        }
-    }
-    return best;
-}
-
-static int by_key(const void *av, const void *bv)
-{
-    const smartsupp_conversation_t *a =
-        ((const candidate_t *)av)->delivery->conversation;
-    const smartsupp_conversation_t *b =
-        ((const candidate_t *)bv)->delivery->conversation;
-    int order = strcmp(a->channel_id, b->channel_id);
-
-    if (!order) {
-        order = (a->begin_at > b->begin_at) - (a->begin_at < b->begin_at);
-    }
-    return order ? order
-                 : (a->account_id > b->account_id) -
-                       (a->account_id < b->account_id);
-}
-
-/* The newest versions, sorted: two servers that lock rows in one order do not
- * lock each other out. */
-static void choose_candidates(batch_t *batch, const given_t *given)
-{
-    int i;
-
-    batch->candidates =
-        apr_palloc(batch->pool, (apr_size_t)given->count * sizeof(candidate_t));
-    for (i = 0; i < given->count; i++) {
-        const smartsupp_delivery_t *delivery = given->deliveries[i];
-        candidate_t *candidate = &batch->candidates[batch->count];
-
-        if (given->leaders[i] != i || delivery->event) {
-            continue;
-        }
-        candidate->delivery = delivery;
-        candidate->result = &given->results[i];
-        *candidate->result = SMARTSUPP_STORE_STORED;
-        candidate->key[0] = smartsupp_rows_integer(
-            delivery->conversation->account_id, batch->pool);
-        candidate->key[1] = delivery->conversation->channel_id;
-        candidate->key[2] = smartsupp_rows_integer(
-            delivery->conversation->begin_at, batch->pool);
-        candidate->stored_sha256 = delivery->body_sha256;
-        batch->count++;
-    }
-    qsort(batch->candidates, (size_t)batch->count, sizeof(candidate_t), by_key);
-}
-
-/* An answer for each that was not stored itself, because a newer version of
- * its conversation was in the batch. */
-static void answer_followers(const given_t *given,
-                             const candidate_t *candidates, int count)
-{
-    int i;
-    int j;
-
-    for (i = 0; i < given->count; i++) {
-        const smartsupp_delivery_t *leader =
-            given->deliveries[given->leaders[i]];
-
-        for (j = 0; given->leaders[i] != i && j < count; j++) {
-            if (candidates[j].delivery == leader) {
-                given->results[i] = strcmp(given->deliveries[i]->body_sha256,
-                                           candidates[j].stored_sha256)
-                                        ? SMARTSUPP_STORE_STALE
-                                        : SMARTSUPP_STORE_DUPLICATE;
-            }
-        }
-    }
-}
-
 apr_status_t smartsupp_store(smartsupp_store_result_e *results,
                              smartsupp_sql_t *sql,
                              smartsupp_delivery_t *const *deliveries, int count,
                              apr_pool_t *pool)
 {
+    smartsupp_store_choice_t choice = {
+        .deliveries = deliveries, .results = results, .given = count};
     batch_t batch = {.sql = sql, .pool = pool};
-    given_t given = {deliveries, results, count,
-                     apr_palloc(pool, (apr_size_t)count * sizeof(int))};
-    apr_status_t rv;
-    int candidates;
     int events = 0;
     int i;
+    apr_status_t rv;
 
     for (i = 0; i < count; i++) {
-        given.leaders[i] =
-            deliveries[i]->event ? i : newest(deliveries, count, i);
         events += deliveries[i]->event != NULL;
     }
-    choose_candidates(&batch, &given);
-    candidates = batch.count;
+    smartsupp_store_choose(&choice, pool);
+    batch.candidates = choice.candidates;
+    batch.count = choice.count;
     rv = insert_at_once(&batch);
     if (rv == APR_SUCCESS && batch.count + events > 0) {
-        rv = transact(&batch, &given);
+        rv = transact(&batch, &choice);
     }
-    answer_followers(&given, batch.candidates, candidates);
+    smartsupp_store_answer_others(&choice);
     return rv;
 }

@@ -37,8 +37,7 @@ static void statement(const smartsupp_sql_dialect_t *dialect,
            apr_pstrcat(pool, name, ": complete", NULL));
     tap_is_int(count(text, '%'), rows * smartsupp_sql_statement_values(id),
                apr_pstrcat(pool, name, ": values", NULL));
-    tap_ok(count(text, '%') <=
-               most,
+    tap_ok(count(text, '%') <= most,
            apr_pstrcat(pool, name, ": few enough values", NULL));
 }
 
