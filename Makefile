@@ -237,7 +237,8 @@ valgrind:
 # BENCH has options, which t/bench/run and t/bench/growth tell by --help.
 bench: BENCH_SCRIPT = run
 bench-growth: BENCH_SCRIPT = growth
-BENCH_PROGRAMS = $(BUILD)/bench/loop $(BUILD)/bench/mod_bench_body.la
+BENCH_PROGRAMS = $(BUILD)/bench/loop $(BUILD)/bench/relay \
+    $(BUILD)/bench/mod_bench_body.la
 BENCH_PG = $(BUILD)/bench/node_modules/pg/package.json
 
 bench bench-growth: $(MODULE) $(BENCH_PROGRAMS)

@@ -295,7 +295,6 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
     int i;
 
     (void)main_server;
-    smartsupp_prefork_share_allocator(pchild);
     for (i = 0; i < databases->nelts; i++) {
         smartsupp_database_t *database =
             APR_ARRAY_IDX(databases, i, smartsupp_database_t *);
@@ -307,6 +306,7 @@ void smartsupp_dbd_child_init(apr_pool_t *pchild, server_rec *main_server)
             .hang = hang(database),
             .breaker = database->breaker,
             .report = smartsupp_lender_report,
+            .waits = smartsupp_prefork_waits,
         };
         apr_status_t rv = APR_SUCCESS;
 

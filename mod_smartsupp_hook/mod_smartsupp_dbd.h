@@ -31,10 +31,10 @@ smartsupp_commit_t *smartsupp_dbd_commit(const server_rec *server);
 
 /**
  * End the process at once where the cleanups run on top of a delivery that was
- * interrupted (mod_smartsupp_prefork.h) while it allocated or held a commit
- * room. It was not answered; it ends as by kill -9. Not where it waits for the
- * commit: that is then finished. For any cleanup of ours that frees memory or
- * joins a thread, first of all.
+ * interrupted (mod_smartsupp_prefork.h) while it was read, decoded, spooled or
+ * answered, or held a commit room. It ends as by kill -9. Not where it waits
+ * for the commit: that is then finished. For any cleanup of ours that frees
+ * memory or joins a thread, first of all.
  */
 void smartsupp_dbd_end_if_interrupted(void);
 

@@ -59,12 +59,9 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp,
 
 static void child_init(apr_pool_t *pchild, server_rec *main_server)
 {
-    smartsupp_prefork_phase_e before =
-        smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
-
+    smartsupp_prefork_child_init(pchild);
     smartsupp_receive_child_init(pchild, main_server);
     smartsupp_dbd_child_init(pchild, main_server);
-    smartsupp_prefork_enter(before);
 }
 
 static void register_hooks(apr_pool_t *pool)

@@ -21,13 +21,25 @@ smartsupp_prefork_phase_e smartsupp_prefork_interrupted(void)
     return (smartsupp_prefork_phase_e)at;
 }
 
+void smartsupp_prefork_waits(int begins)
+{
+    smartsupp_prefork_phase_e from =
+        begins ? SMARTSUPP_PREFORK_AT_WORK : SMARTSUPP_PREFORK_WAITING;
+    smartsupp_prefork_phase_e to =
+        begins ? SMARTSUPP_PREFORK_WAITING : SMARTSUPP_PREFORK_AT_WORK;
+
+    if (at == (sig_atomic_t)from) {
+        at = (sig_atomic_t)to;
+    }
+}
+
 /*
  * A child of prefork has an allocator without a mutex, for its one thread, and
  * the pools of mod_dbd's connections take their memory from it too, in the
  * writer's thread. A nested mutex, because the cleanups may interrupt whoever
  * holds it.
  */
-void smartsupp_prefork_share_allocator(apr_pool_t *pchild)
+static void share_allocator(apr_pool_t *pchild)
 {
     apr_allocator_t *allocator = apr_pool_allocator_get(pchild);
     apr_thread_mutex_t *mutex;
@@ -37,4 +49,11 @@ void smartsupp_prefork_share_allocator(apr_pool_t *pchild)
             APR_SUCCESS) {
         apr_allocator_mutex_set(allocator, mutex);
     }
+}
+
+void smartsupp_prefork_child_init(apr_pool_t *pchild)
+{
+    /* the first access allocates it: now, and not in a signal handler */
+    at = SMARTSUPP_PREFORK_OUTSIDE;
+    share_allocator(pchild);
 }

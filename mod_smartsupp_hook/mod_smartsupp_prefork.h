@@ -14,7 +14,7 @@
 typedef enum smartsupp_prefork_phase_e {
     SMARTSUPP_PREFORK_OUTSIDE, /* not in our code: no matter of ours */
     SMARTSUPP_PREFORK_AT_WORK, /* cJSON and OpenSSL allocate, we hold locks */
-    SMARTSUPP_PREFORK_WAITING  /* for a commit; may hold the room's mutex */
+    SMARTSUPP_PREFORK_WAITING  /* for a commit, or holding the room's mutex */
 } smartsupp_prefork_phase_e;
 
 /**
@@ -32,10 +32,13 @@ smartsupp_prefork_enter(smartsupp_prefork_phase_e phase);
  */
 smartsupp_prefork_phase_e smartsupp_prefork_interrupted(void);
 
+/** A commit room's `waits`: a thread that is at work waits, or goes on. */
+void smartsupp_prefork_waits(int begins);
+
 /**
  * In each child, before mod_dbd's pools are used: let the writer's thread take
- * memory from the child's pools too. Does nothing in MPMs with threads.
+ * memory from the child's pools too, where they have no mutex yet.
  */
-void smartsupp_prefork_share_allocator(apr_pool_t *pchild);
+void smartsupp_prefork_child_init(apr_pool_t *pchild);
 
 #endif

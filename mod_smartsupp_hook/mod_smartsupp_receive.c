@@ -305,11 +305,9 @@ static int commit(request_rec *r, smartsupp_delivery_t *delivery,
                                             : SMARTSUPP_COMMIT_PATIENT);
     }
     if (rv == APR_SUCCESS) {
-        smartsupp_prefork_enter(SMARTSUPP_PREFORK_WAITING);
         rv = smartsupp_commit_wait(
             &outcome, room, entry,
             received + smartsupp_config_database_wait(r->server));
-        smartsupp_prefork_enter(SMARTSUPP_PREFORK_AT_WORK);
     }
     if (rv == APR_SUCCESS) {
         smartsupp_metrics_time(smartsupp_config_runtime(r->server)->metrics,

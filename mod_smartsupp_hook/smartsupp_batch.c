@@ -10,7 +10,7 @@
 #define CONFLICT_TRIES 6
 #define CONFLICT_JITTER 8000
 
-/* A part of a batch: one transaction. */
+/* A part of a batch: what is stored together. */
 typedef struct span_t {
     smartsupp_delivery_t *const *deliveries;
     smartsupp_batch_outcome_t *outcomes;

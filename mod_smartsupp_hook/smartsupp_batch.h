@@ -21,12 +21,12 @@
 #include "smartsupp_sql.h"
 #include "smartsupp_store.h"
 
-/* The most deliveries of one transaction: enough that its fsync costs a
+/* The most deliveries of one batch: enough that its fsync costs a
  * delivery next to nothing, few enough that the first one does not wait long
  * for the last. */
 #define SMARTSUPP_BATCH_MAX 64
 
-/* A connection for as short as one transaction. */
+/* A connection for as short as one batch, or a part of it. */
 typedef struct smartsupp_batch_loan_t {
     smartsupp_sql_t *sql;
     void *connection; /* the lender's own */

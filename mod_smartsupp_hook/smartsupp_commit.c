@@ -269,6 +269,13 @@ static void tell_timeout(smartsupp_commit_t *commit, apr_time_t since,
     }
 }
 
+static void say_wait(const smartsupp_commit_t *commit, int begins)
+{
+    if (commit->config.waits) {
+        commit->config.waits(begins);
+    }
+}
+
 apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
                                    smartsupp_commit_t *commit,
                                    smartsupp_commit_entry_t *entry,
@@ -284,6 +291,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
 
         deadline = soon < deadline ? soon : deadline;
     }
+    say_wait(commit, 1);
     apr_thread_mutex_lock(commit->mutex);
     while (entry->state != SMARTSUPP_COMMIT_DONE) {
         apr_time_t now = apr_time_now();
@@ -300,6 +308,7 @@ apr_status_t smartsupp_commit_wait(smartsupp_batch_outcome_t *outcome,
     commit->held -= entry->mode != SMARTSUPP_COMMIT_REPLAY;
     commit->waiting--;
     apr_thread_mutex_unlock(commit->mutex);
+    say_wait(commit, 0);
     for (i = 0; i < SMARTSUPP_COMMIT_WAKES && entry->wakes[i]; i++) {
         smartsupp_writer_wake(entry->wakes[i]);
     }

@@ -57,6 +57,10 @@ typedef struct smartsupp_commit_config_t {
      * (error), or works again (NULL). Called with the lender's baton, by the
      * writer or who waited in vain; once a change, not once a delivery. */
     void (*report)(const smartsupp_sql_error_t *error, void *baton);
+
+    /* The calling thread begins to wait in smartsupp_commit_wait (1), where it
+     * may hold the room's mutex; or it has ended (0). NULL: nobody asks. */
+    void (*waits)(int begins);
 } smartsupp_commit_config_t;
 
 /* What else could become of a delivery. */

@@ -298,7 +298,12 @@ static apr_status_t prepare(apr_dbd_prepared_t **prepared, smartsupp_sql_t *sql,
 
 int smartsupp_sql_inserts_at_once(const smartsupp_sql_t *sql)
 {
-    return sql->driver->at_once;
+    return sql->at_once;
+}
+
+void smartsupp_sql_avoid_at_once(smartsupp_sql_t *sql)
+{
+    sql->at_once = 0;
 }
 
 int smartsupp_sql_chunk(smartsupp_sql_id_e id, int rows)

@@ -215,8 +215,11 @@ apr_status_t smartsupp_sql_query(smartsupp_sql_t *sql, const char *text,
 apr_status_t smartsupp_sql_probe(smartsupp_sql_t *sql, const char *text,
                                  apr_pool_t *pool);
 
-/** Whether INSERT_AT_ONCE works on this connection. */
+/** Whether INSERT_AT_ONCE works in this session. */
 int smartsupp_sql_inserts_at_once(const smartsupp_sql_t *sql);
+
+/** It does not, after all. */
+void smartsupp_sql_avoid_at_once(smartsupp_sql_t *sql);
 
 /**
  * How many of so many rows the statement takes at once: it is prepared for few

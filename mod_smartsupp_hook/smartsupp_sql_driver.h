@@ -18,9 +18,6 @@ typedef struct smartsupp_sql_driver_t {
     /* Statements have names in the session, which must differ. */
     int named;
 
-    /* One statement may insert into several tables, and is a transaction. */
-    int at_once;
-
     /* Whether the connection still leads to the database, told without a word
      * to it; may be NULL. Also asked before the first session. */
     int (*is_spent)(smartsupp_sql_t *sql, apr_pool_t *pool);
@@ -66,6 +63,7 @@ struct smartsupp_sql_t {
     const char *warning;     /* for smartsupp_sql_warning */
     void *native;            /* the driver's own */
     unsigned int generation; /* of the statements: in their names */
+    int at_once;             /* INSERT_AT_ONCE works in this session */
     struct smartsupp_sql_statement_t *statements;
     smartsupp_sql_error_t error;
 };

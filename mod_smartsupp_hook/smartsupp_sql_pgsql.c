@@ -81,7 +81,7 @@ static int socket_of(smartsupp_sql_t *sql)
 
 static const smartsupp_sql_dialect_t *dialect(smartsupp_sql_t *sql)
 {
-    (void)sql;
+    sql->at_once = 1; /* unless the session is against it */
     return &smartsupp_sql_postgresql;
 }
 
@@ -131,6 +131,22 @@ static void classify(smartsupp_sql_t *sql, int rc)
     memmove(text, state, strlen(state) + 1);
 }
 
+/* A statement without BEGIN has the isolation that the database has by default:
+ * in any other it would report a conflict where a row was inserted meanwhile.
+ */
+static apr_status_t look_at_isolation(smartsupp_sql_t *sql, apr_pool_t *pool)
+{
+    const char *isolation = NULL;
+    apr_status_t rv = smartsupp_sql_select_text(
+        &isolation, sql,
+        "SELECT current_setting('default_transaction_isolation')", pool);
+
+    if (!isolation || strcmp(isolation, "read committed") != 0) {
+        sql->at_once = 0;
+    }
+    return rv;
+}
+
 /* UTF-8 whatever the client library was told, raw bodies compressed by LZ4
  * where the server can (since 14; its own pglz is a tenth of what a delivery
  * costs it), and a word to the administrator where the server gives up what it
@@ -165,7 +181,7 @@ static apr_status_t session(smartsupp_sql_t *sql, apr_pool_t *pool)
     if (rv == APR_SUCCESS && lost) {
         sql->warning = apr_pstrcat(sql->loan.pool, lost, " = off", NULL);
     }
-    return rv;
+    return rv == APR_SUCCESS ? look_at_isolation(sql, pool) : rv;
 }
 
 const smartsupp_sql_dialect_t smartsupp_sql_postgresql = {
@@ -195,7 +211,6 @@ const smartsupp_sql_driver_t smartsupp_sql_pgsql = {
     .name = "pgsql",
     .random = 1,
     .named = 1,
-    .at_once = 1,
     .enter = enter,
     .leave = leave,
     .socket = socket_of,

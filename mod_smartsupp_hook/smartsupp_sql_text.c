@@ -135,7 +135,8 @@ const smartsupp_sql_table_t smartsupp_sql_tables[] = {
  * text is complete), what stands between rows, and what follows them. */
 typedef struct statement_t {
     int values;   /* per row */
-    int max_rows; /* at most 900 values; one of the prepared row counts */
+    int max_rows; /* one of the prepared row counts. At most 900 values, but for
+                   * INSERT_AT_ONCE: PostgreSQL takes 65,535 */
     const char *head;
     const char *row;
     const char *separator;

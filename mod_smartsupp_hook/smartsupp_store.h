@@ -1,9 +1,9 @@
 /*
  * Deliveries to rows, and their commit.
  *
- * All in one transaction; but where the database can insert into all tables by
- * one statement (PostgreSQL), and the batch is small, that goes first, and only
- * what it has met a known conversation for is left to another transaction.
+ * All in one transaction; but where one statement can insert into all tables
+ * (pgsql), and the batch is small, the conversations that are new go first, by
+ * that one. Known ones, and events, are left to a transaction after it.
  *
  * A conversation that is not known is inserted. One that is known is locked
  * and compared (smartsupp_version_compare): a newer version replaces the row

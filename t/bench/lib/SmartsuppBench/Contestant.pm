@@ -17,6 +17,7 @@ use warnings;
 
 use SmartsuppBench::Client ();
 use SmartsuppBench::Cost qw(cpu_seconds memory_mib);
+use SmartsuppBench::Relay ();
 use SmartsuppTest::Database ();
 use SmartsuppTest::Process qw(slurp);
 use SmartsuppTest::Server ();
@@ -119,8 +120,18 @@ sub server_of {
 sub make_database {
     my ($self, $folder) = @_;
     $self->{server} = $self->server_of($self->{kind});
+    my @through = $self->{server} ? (through => $self->port_to_server) : ();
     return $self->{database} = SmartsuppTest::Database->new($self->{kind},
-        folder => $folder, server => $self->{server});
+        folder => $folder, server => $self->{server}, @through);
+}
+
+# The port that leads to the database server, which may be away.
+sub port_to_server {
+    my ($self) = @_;
+    my ($bench, $port) = ($self->{bench}, $self->{server}->port);
+    return $port if !$bench->{away};
+    return ($bench->{relays}{$port} //= SmartsuppBench::Relay->new(
+        "$bench->{build}/bench/relay", $port, $bench->{away}))->port;
 }
 
 # The tables as the module makes them.
