@@ -19,11 +19,15 @@ use SmartsuppTest::Spool;
 use constant CHILDREN => 8;
 use constant RESTARTS => 50;
 
+# No child is ever just being made when it is told to stop: httpd itself may
+# then free memory on top of malloc (its handler interrupts the child's
+# ap_thread_main_create, and frees), and the child aborts.
 my $httpd = SmartsuppTest::Httpd->new(mpm => 'prefork',
-    log_level => 'notice', conf => <<"CONF");
+    log_level => 'notice smartsupp_hook:info', conf => <<"CONF");
 StartServers @{[CHILDREN]}
-MinSpareServers @{[CHILDREN]}
-MaxSpareServers @{[2 * CHILDREN]}
+MinSpareServers 1
+MaxSpareServers @{[CHILDREN]}
+MaxRequestWorkers @{[CHILDREN]}
 ListenBacklog 200
 SmartsuppSpool %%ROOT%%/spool
 SmartsuppReplayInterval 100ms
@@ -31,8 +35,10 @@ CONF
 my $spool = SmartsuppTest::Spool->of($httpd);
 $httpd->start;
 my $load = SmartsuppTest::Load->start([$httpd], CHILDREN, taken => [200, 202]);
+$httpd->allow_log(qr/AH00161/); # that all children are busy
 for (1 .. RESTARTS) {
-    sleep 0.2 + rand 0.1; # in the middle of it; any time will do
+    all_have_served();
+    sleep rand 0.1; # in the middle of it; any time will do
     $httpd->restart;
 }
 $load->wait_for_more(200, 1);
@@ -47,3 +53,17 @@ is_deeply [$load->wrong($httpd->database)], [],
     'what was taken is stored, once';
 $httpd->done;
 done_testing;
+
+# Since the last time, which was before the restart.
+sub all_have_served {
+    our $seen //= 0;
+    my %served;
+    $httpd->wait_for(sub {
+        my $log = substr $httpd->log, $seen;
+        my ($last) = $log =~ /.*resuming normal operations(.*)/s;
+        $served{$_}++ for ($last // '') =~ /\[pid (\d+)[^\n]* stored: /g;
+        return keys %served >= CHILDREN;
+    }) or die "some children serve nobody\n";
+    $seen = length $httpd->log;
+    return;
+}

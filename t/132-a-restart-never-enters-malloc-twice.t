@@ -25,8 +25,9 @@ use constant RESTARTS => 5;
 my $httpd = SmartsuppTest::Httpd->new(mpm => 'prefork',
     log_level => 'notice', conf => <<"CONF");
 StartServers @{[CHILDREN]}
-MinSpareServers @{[CHILDREN]}
-MaxSpareServers @{[2 * CHILDREN]}
+MinSpareServers 1
+MaxSpareServers @{[CHILDREN]}
+MaxRequestWorkers @{[CHILDREN]}
 ListenBacklog 200
 SmartsuppSpool %%ROOT%%/spool
 SmartsuppReplayInterval 100ms
@@ -42,6 +43,7 @@ spew($trace, '');
 chmod 0666, $trace;
 preload($httpd, 'malloc', SMARTSUPP_MALLOC_TRACE => $trace,
     SMARTSUPP_MALLOC_FROM => 'mod_smartsupp_hook:libcrypto');
+$httpd->allow_log(qr/AH00161/); # that all children are busy
 $httpd->start;
 my $load = SmartsuppTest::Load->start([$httpd], CHILDREN, taken => [200, 202],
     request => sub {
