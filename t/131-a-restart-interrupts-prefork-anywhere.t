@@ -21,8 +21,9 @@ use constant RESTARTS => 50;
 
 # Children of these 400 that httpd may have to kill, without a word of ours. One
 # was met so far, with no stack; httpd's handler frees memory whatever it has
-# interrupted, its own malloc as well, which is the likely cause. What a delivery
-# of ours is at when it is interrupted shows as SMARTSUPP0304, or in t/132.
+# interrupted, its own malloc as well, which is the likely cause. What a
+# delivery of ours is at when it is interrupted shows as SMARTSUPP0304, or in
+# t/132.
 use constant HTTPD_HANGS => 2;
 
 # No child is ever just being made when it is told to stop: httpd itself may
